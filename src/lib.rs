@@ -1,0 +1,1 @@
+//! The whole of Linux PACKET_MMAP behind a C ABI.

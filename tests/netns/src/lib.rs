@@ -1,0 +1,1 @@
+//! Private network namespaces for the tests.
