@@ -1,0 +1,390 @@
+//! System calls, each behind a safe function that owns what it opens.
+
+use std::mem::{size_of, MaybeUninit};
+use std::os::unix::io::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+
+/// A positive `errno` value.
+pub type Errno = i32;
+
+/// The error of the last system call of this thread.
+fn errno() -> Errno {
+    std::io::Error::last_os_error()
+        .raw_os_error()
+        .unwrap_or(libc::EIO)
+}
+
+/// Turns a system call's return value into a result.
+fn check(returned: libc::c_int) -> Result<libc::c_int, Errno> {
+    if returned < 0 {
+        Err(errno())
+    } else {
+        Ok(returned)
+    }
+}
+
+fn owned(returned: libc::c_int) -> Result<OwnedFd, Errno> {
+    let fd = check(returned)?;
+    // SAFETY: the call just returned this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The size of a memory page in bytes.
+pub fn page_size() -> usize {
+    // SAFETY: sysconf has no preconditions.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).unwrap_or(4096)
+}
+
+/// Maps `len` bytes of `fd`, readable and writable, shared with the kernel.
+pub fn map_shared(fd: RawFd, len: usize, flags: i32) -> Result<NonNull<u8>, Errno> {
+    map(fd, len, libc::MAP_SHARED | flags)
+}
+
+/// Maps `len` bytes of private zeroed memory.
+#[cfg(any(test, fuzzing))]
+pub fn map_anonymous(len: usize) -> Result<NonNull<u8>, Errno> {
+    map(-1, len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS)
+}
+
+fn map(fd: RawFd, len: usize, flags: i32) -> Result<NonNull<u8>, Errno> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
+    let base = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, fd, 0) };
+    if base == libc::MAP_FAILED {
+        return Err(errno());
+    }
+    NonNull::new(base.cast()).ok_or(libc::EFAULT)
+}
+
+/// Unmaps a region that [`map_shared`] returned. Only the owner of the region may call this.
+pub fn unmap(base: NonNull<u8>, len: usize) {
+    // SAFETY: the caller owns the mapping and drops it with this call. munmap of a whole
+    // mapping can only fail for invalid arguments, which an owned mapping rules out.
+    unsafe { libc::munmap(base.as_ptr().cast(), len) };
+}
+
+/// Keeps a mapping out of the address space of children made by fork.
+pub fn keep_from_children(base: NonNull<u8>, len: usize) -> Result<(), Errno> {
+    // SAFETY: MADV_DONTFORK changes no contents, only what a later fork copies.
+    check(unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_DONTFORK) })?;
+    Ok(())
+}
+
+/// One packet socket.
+pub struct PacketSocket(OwnedFd);
+
+impl PacketSocket {
+    /// `socket(AF_PACKET, kind, htons(protocol))`, closed on exec.
+    pub fn open(kind: i32, protocol: u16) -> Result<PacketSocket, Errno> {
+        let kind = kind | libc::SOCK_CLOEXEC;
+        // SAFETY: socket has no memory arguments.
+        let fd = unsafe { libc::socket(libc::AF_PACKET, kind, i32::from(protocol.to_be())) };
+        owned(fd).map(PacketSocket)
+    }
+
+    /// The descriptor, for poll and for options that this library does not know.
+    pub fn fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// `setsockopt(SOL_PACKET, option)` with an int.
+    pub fn set_int(&self, option: i32, value: i32) -> Result<(), Errno> {
+        self.set(libc::SOL_PACKET, option, &value)
+    }
+
+    /// `setsockopt(level, option)` with a plain value of the kernel's type.
+    pub fn set<T: Plain>(&self, level: i32, option: i32, value: &T) -> Result<(), Errno> {
+        let len = size_of::<T>() as libc::socklen_t;
+        let value: *const T = value;
+        // SAFETY: the kernel reads size_of::<T>() bytes at `value`, which the reference covers.
+        check(unsafe { libc::setsockopt(self.fd(), level, option, value.cast(), len) })?;
+        Ok(())
+    }
+
+    /// `getsockopt(SOL_PACKET, option)` of an int.
+    pub fn get_int(&self, option: i32) -> Result<i32, Errno> {
+        self.get(libc::SOL_PACKET, option)
+    }
+
+    /// `getsockopt(level, option)` of a plain value of the kernel's type. Where the kernel
+    /// returns fewer bytes, the rest is zero.
+    pub fn get<T: Plain>(&self, level: i32, option: i32) -> Result<T, Errno> {
+        let mut value = MaybeUninit::<T>::zeroed();
+        let mut len = size_of::<T>() as libc::socklen_t;
+        let target = value.as_mut_ptr().cast();
+        // SAFETY: the kernel writes at most `len` bytes at `target`, which are there.
+        check(unsafe { libc::getsockopt(self.fd(), level, option, target, &mut len) })?;
+        // SAFETY: zeroed, then written by the kernel; every bit pattern is a valid Plain.
+        Ok(unsafe { value.assume_init() })
+    }
+
+    /// Attaches a classic BPF program (`SO_ATTACH_FILTER`).
+    pub fn attach_filter(&self, program: &[libc::sock_filter]) -> Result<(), Errno> {
+        let fprog = libc::sock_fprog {
+            len: u16::try_from(program.len()).map_err(|_| libc::EINVAL)?,
+            // The kernel only reads the program; the field is not const for historical reasons.
+            filter: program.as_ptr() as *mut libc::sock_filter,
+        };
+        self.set(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &fprog)
+    }
+
+    /// `bind` to `protocol` (host order) on interface `ifindex`, 0 for all.
+    pub fn bind(&self, protocol: u16, ifindex: i32) -> Result<(), Errno> {
+        let address = link_address(protocol.to_be(), ifindex, &[]);
+        let p: *const libc::sockaddr_ll = &address;
+        let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+        // SAFETY: the kernel reads `len` bytes of `address`.
+        check(unsafe { libc::bind(self.fd(), p.cast(), len) })?;
+        Ok(())
+    }
+
+    /// The interface this socket is bound to: 0 for all, -1 when it is gone.
+    pub fn bound_ifindex(&self) -> Result<i32, Errno> {
+        let mut address = link_address(0, 0, &[]);
+        let p: *mut libc::sockaddr_ll = &mut address;
+        let mut len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+        // SAFETY: the kernel writes at most `len` bytes into `address`.
+        check(unsafe { libc::getsockname(self.fd(), p.cast(), &mut len) })?;
+        Ok(address.sll_ifindex)
+    }
+
+    /// Reads and clears the pending error (`SO_ERROR`); 0 when there is none.
+    pub fn take_error(&self) -> Result<Errno, Errno> {
+        self.get(libc::SOL_SOCKET, libc::SO_ERROR)
+    }
+
+    /// Asks the kernel to send what the transmit ring holds, without waiting. The result is the
+    /// kernel's, which counts bytes and is of no use beyond its sign.
+    pub fn kick(&self, to: Option<&libc::sockaddr_ll>) -> Result<(), Errno> {
+        self.send(&[], to).map(|_| ())
+    }
+
+    /// `sendto(frame, MSG_DONTWAIT)`.
+    pub fn send(&self, frame: &[u8], to: Option<&libc::sockaddr_ll>) -> Result<usize, Errno> {
+        let (address, len) = match to {
+            Some(to) => (
+                to as *const libc::sockaddr_ll,
+                size_of::<libc::sockaddr_ll>(),
+            ),
+            None => (std::ptr::null(), 0),
+        };
+        // SAFETY: the kernel reads `frame.len()` bytes of `frame` and `len` of the address.
+        let sent = unsafe {
+            libc::sendto(
+                self.fd(),
+                frame.as_ptr().cast(),
+                frame.len(),
+                libc::MSG_DONTWAIT,
+                address.cast(),
+                len as libc::socklen_t,
+            )
+        };
+        if sent < 0 {
+            return Err(errno());
+        }
+        Ok(sent as usize)
+    }
+
+    /// The index of the interface called `name`.
+    pub fn ifindex(&self, name: &str) -> Result<i32, Errno> {
+        let request = self.interface_request(libc::SIOCGIFINDEX, name)?;
+        // SAFETY: SIOCGIFINDEX filled this member of the union.
+        Ok(unsafe { request.ifr_ifru.ifru_ifindex })
+    }
+
+    /// The MTU of the interface called `name`, in bytes.
+    pub fn mtu(&self, name: &str) -> Result<u32, Errno> {
+        let request = self.interface_request(libc::SIOCGIFMTU, name)?;
+        // SAFETY: SIOCGIFMTU filled this member of the union.
+        let mtu = unsafe { request.ifr_ifru.ifru_mtu };
+        u32::try_from(mtu).map_err(|_| libc::EINVAL)
+    }
+
+    /// The `ARPHRD_*` type of the interface called `name`.
+    pub fn hardware_type(&self, name: &str) -> Result<u16, Errno> {
+        let request = self.interface_request(libc::SIOCGIFHWADDR, name)?;
+        // SAFETY: SIOCGIFHWADDR filled this member of the union.
+        Ok(unsafe { request.ifr_ifru.ifru_hwaddr.sa_family })
+    }
+
+    /// The name that the interface `ifindex` has now.
+    pub fn interface_name(&self, ifindex: i32) -> Result<String, Errno> {
+        let mut request = empty_interface_request();
+        request.ifr_ifru.ifru_ifindex = ifindex;
+        self.interface_ioctl(libc::SIOCGIFNAME, &mut request)?;
+        let bytes: Vec<u8> = request
+            .ifr_name
+            .iter()
+            .take_while(|&&c| c != 0)
+            .map(|&c| c as u8)
+            .collect();
+        String::from_utf8(bytes).map_err(|_| libc::EILSEQ)
+    }
+
+    fn interface_request(&self, code: libc::c_ulong, name: &str) -> Result<libc::ifreq, Errno> {
+        let mut request = empty_interface_request();
+        if name.len() >= request.ifr_name.len() {
+            return Err(libc::ENODEV);
+        }
+        for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+            *to = from as libc::c_char;
+        }
+        self.interface_ioctl(code, &mut request)?;
+        Ok(request)
+    }
+
+    fn interface_ioctl(&self, code: libc::c_ulong, request: &mut libc::ifreq) -> Result<(), Errno> {
+        let request: *mut libc::ifreq = request;
+        // SAFETY: the interface ioctls read and write one struct ifreq at `request`.
+        check(unsafe { libc::ioctl(self.fd(), code as _, request) })?;
+        Ok(())
+    }
+}
+
+fn empty_interface_request() -> libc::ifreq {
+    // SAFETY: struct ifreq is characters, integers and addresses; all zero is a valid value.
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+/// A `sockaddr_ll`. `protocol` is in network order, `address` at most 8 bytes.
+pub fn link_address(protocol: u16, ifindex: i32, address: &[u8]) -> libc::sockaddr_ll {
+    let mut sll_addr = [0; 8];
+    let halen = address.len().min(sll_addr.len());
+    sll_addr[..halen].copy_from_slice(&address[..halen]);
+    libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: protocol,
+        sll_ifindex: ifindex,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: halen as u8,
+        sll_addr,
+    }
+}
+
+/// Values that may be exchanged with the kernel byte for byte.
+///
+/// # Safety
+/// The type must be plain data for which every bit pattern is valid.
+pub unsafe trait Plain: Copy {}
+
+macro_rules! plain {
+    ($($type:ty),+ $(,)?) => {
+        // SAFETY: integers, and kernel structs made of integers and (for sock_fprog, which is
+        // only ever written) a pointer.
+        $(unsafe impl Plain for $type {})+
+    };
+}
+plain!(
+    i32,
+    u32,
+    u64,
+    libc::tpacket_req,
+    libc::tpacket_req3,
+    libc::tpacket_stats,
+    libc::tpacket_stats_v3,
+    libc::tpacket_rollover_stats,
+    libc::packet_mreq,
+    libc::sock_fprog,
+);
+
+/// An eventfd: a counter that can be raised from anywhere and waited for.
+pub struct EventFd(OwnedFd);
+
+impl EventFd {
+    /// A new eventfd with count 0, non-blocking, closed on exec.
+    pub fn new() -> Result<EventFd, Errno> {
+        // SAFETY: eventfd has no memory arguments.
+        owned(unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) }).map(EventFd)
+    }
+
+    /// Raises the count. Async-signal-safe: one write(2) and nothing else; errno is preserved.
+    pub fn raise(&self) {
+        let one = 1u64;
+        // SAFETY: __errno_location is always valid in its own thread.
+        let saved = unsafe { *libc::__errno_location() };
+        // SAFETY: write reads eight bytes of `one`. It can only fail with EAGAIN, when the count
+        // is at its limit and the event therefore pending already.
+        unsafe { libc::write(self.0.as_raw_fd(), (&one as *const u64).cast(), 8) };
+        // SAFETY: as above.
+        unsafe { *libc::__errno_location() = saved };
+    }
+
+    /// Takes the count back to 0.
+    pub fn clear(&self) {
+        let mut count = 0u64;
+        // SAFETY: read writes eight bytes into `count`. EAGAIN, the only failure, means 0.
+        unsafe { libc::read(self.0.as_raw_fd(), (&mut count as *mut u64).cast(), 8) };
+    }
+}
+
+/// An epoll instance.
+pub struct Epoll(OwnedFd);
+
+impl Epoll {
+    /// A new, empty instance, closed on exec.
+    pub fn new() -> Result<Epoll, Errno> {
+        // SAFETY: epoll_create1 has no memory arguments.
+        owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }).map(Epoll)
+    }
+
+    /// Adds the packet socket with `events` and the mark `token`.
+    pub fn add_socket(&self, socket: &PacketSocket, events: i32, token: u64) -> Result<(), Errno> {
+        self.add(socket.fd(), events, token)
+    }
+
+    /// Adds an eventfd, level-triggered, with the mark `token`.
+    pub fn add_event(&self, event: &EventFd, token: u64) -> Result<(), Errno> {
+        self.add(event.0.as_raw_fd(), libc::EPOLLIN, token)
+    }
+
+    fn add(&self, fd: RawFd, events: i32, token: u64) -> Result<(), Errno> {
+        let mut event = libc::epoll_event {
+            events: events as u32,
+            u64: token,
+        };
+        // SAFETY: the kernel reads one epoll_event.
+        check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &mut event) })?;
+        Ok(())
+    }
+
+    /// Waits at most `timeout_ms` (-1: without limit) and returns the (token, events) that are
+    /// ready, at most two of them.
+    pub fn wait(&self, timeout_ms: i32) -> Result<[Option<(u64, u32)>; 2], Errno> {
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 2];
+        // SAFETY: the kernel writes at most two epoll_events.
+        let n = check(unsafe {
+            libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), 2, timeout_ms)
+        })?;
+        let ready = |i: usize| ((i as i32) < n).then(|| (events[i].u64, events[i].events));
+        Ok([ready(0), ready(1)])
+    }
+}
+
+/// A number that tells the calling thread from every other running thread.
+pub fn thread_id() -> usize {
+    // SAFETY: pthread_self has no preconditions.
+    unsafe { libc::pthread_self() as usize }
+}
+
+/// The monotonic clock in nanoseconds.
+pub fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel writes one timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Sleeps for `ns` nanoseconds, or less when a signal arrives.
+pub fn sleep_ns(ns: u64) {
+    let time = libc::timespec {
+        tv_sec: (ns / 1_000_000_000) as libc::time_t,
+        tv_nsec: (ns % 1_000_000_000) as libc::c_long,
+    };
+    // SAFETY: the kernel reads one timespec; the remainder is not asked for.
+    unsafe { libc::nanosleep(&time, std::ptr::null_mut()) };
+}

@@ -1,0 +1,4 @@
+//! The kernel's side of the boundary: its memory layouts and its system calls.
+
+pub mod call;
+pub mod layout;

@@ -1,0 +1,122 @@
+//! Sleeping until something may have happened.
+//!
+//! Whether a frame is ready is decided by the status words alone. poll(2) is no guide: it says
+//! readable as long as the newest slot is not empty, whoever holds it, so that a program that
+//! keeps the newest frame would spin. Each direction therefore has its own edge-triggered epoll
+//! instance: an event means that the kernel did something since the last look, never that
+//! something is still there.
+
+use crate::error::{Error, Result};
+use crate::sys::call::{Epoll, EventFd, PacketSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const SOCKET: u64 = 0;
+const WAKE: u64 = 1;
+
+/// Requests from other threads and signal handlers to stop waiting.
+pub struct Interrupt {
+    event: EventFd,
+    broken: AtomicBool,
+    closing: AtomicBool,
+}
+
+impl Interrupt {
+    /// No request pending.
+    pub fn new() -> Result<Interrupt> {
+        let event = EventFd::new().map_err(|errno| Error::system("eventfd", errno))?;
+        Ok(Interrupt {
+            event,
+            broken: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+        })
+    }
+
+    /// Asks the next or current wait, dispatch or loop to stop. Async-signal-safe.
+    pub fn breakloop(&self) {
+        // Release: pairs with the Acquire swap in `check`, so what the caller wrote before is
+        // visible to the thread that stops.
+        self.broken.store(true, Ordering::Release);
+        self.event.raise();
+    }
+
+    /// Makes every wait of this handle return, now and from now on.
+    pub fn close(&self) {
+        // Release: pairs with the Acquire load in `check`.
+        self.closing.store(true, Ordering::Release);
+        self.event.raise();
+    }
+
+    /// Whether the handle is being closed.
+    pub fn closing(&self) -> bool {
+        // Acquire: pairs with the store in `close`.
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// The pending request, if any. A breakloop is reported once.
+    pub fn check(&self) -> Result<()> {
+        if self.closing() {
+            return Err(Error::Closed);
+        }
+        // A plain load first keeps the common case free of a locked instruction.
+        // Acquire: pairs with the store in `breakloop`.
+        if self.broken.load(Ordering::Relaxed) && self.broken.swap(false, Ordering::Acquire) {
+            // A breakloop that arrives from here on raises the event again.
+            self.event.clear();
+            if self.closing() {
+                self.event.raise();
+            }
+            return Err(Error::Broken);
+        }
+        Ok(())
+    }
+}
+
+/// What a sleep was ended by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Woken {
+    /// The kernel moved frames, or the socket became writable.
+    pub event: bool,
+    /// The socket has a pending error.
+    pub error: bool,
+    /// Time ran out.
+    pub timeout: bool,
+}
+
+/// One direction's way to sleep.
+pub struct Sleeper {
+    epoll: Epoll,
+}
+
+impl Sleeper {
+    /// Sleeps for what `events` (EPOLLIN or EPOLLOUT) of `socket` announce.
+    pub fn new(socket: &PacketSocket, interrupt: &Interrupt, events: i32) -> Result<Sleeper> {
+        let fail = |errno| Error::system("epoll", errno);
+        let epoll = Epoll::new().map_err(fail)?;
+        epoll
+            .add_socket(socket, events | libc::EPOLLET, SOCKET)
+            .map_err(fail)?;
+        epoll.add_event(&interrupt.event, WAKE).map_err(fail)?;
+        Ok(Sleeper { epoll })
+    }
+
+    /// Sleeps at most `timeout_ms` (-1: without limit). A signal ends the sleep as a plain event
+    /// does: the caller looks again and goes on with the time that is left.
+    pub fn sleep(&self, timeout_ms: i32) -> Result<Woken> {
+        let ready = match self.epoll.wait(timeout_ms) {
+            Ok(ready) => ready,
+            Err(libc::EINTR) => [Some((WAKE, 0)), None],
+            Err(errno) => return Err(Error::system("epoll_wait", errno)),
+        };
+        let mut woken = Woken {
+            timeout: ready[0].is_none(),
+            ..Woken::default()
+        };
+        for (token, events) in ready.iter().flatten() {
+            if *token == SOCKET {
+                woken.event = true;
+                woken.error |= events & libc::EPOLLERR as u32 != 0;
+            }
+        }
+        Ok(woken)
+    }
+}
