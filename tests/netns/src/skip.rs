@@ -17,6 +17,11 @@ pub fn skip(reason: impl std::fmt::Display) {
     let thread = thread::current();
     let test = thread.name().unwrap_or("a test");
     assert!(!forbidden(), "{test} was to be skipped: {reason}");
+    announce(test, reason);
+}
+
+/// Says that a test which is not the calling thread's cannot run here.
+pub fn announce(test: &str, reason: impl std::fmt::Display) {
     pass_on(&format!("{MARK}{test}: {reason}"));
 }
 

@@ -1,0 +1,80 @@
+# make            build the shared and the static library, release
+# make demo       send and capture a million frames in a private network
+# make demo IFACE=eth0 [SECONDS=10]   capture on a real interface; nothing is sent
+# make test       every test, as root or not
+# make clean
+#
+# Needs cargo, a C compiler and make.
+
+CARGO ?= cargo
+SECONDS ?= 10
+FRAMES ?= 1000000
+
+target := $(or $(CARGO_TARGET_DIR),target)
+# What `make` builds: the library as it is installed, and the examples.
+dist := $(target)/dist
+examples := $(target)/examples-c
+
+# One source for each fact.
+version := $(shell sed -n 's/^version = "\(.*\)"/\1/p;/^version/q' Cargo.toml)
+major := $(shell cat pkgconfig/soname)
+private_libs := $(shell sed -n 's/^Libs.private: *//p' pkgconfig/pktring.pc.in)
+
+soname := libpktring.so.$(major)
+shared := $(dist)/libpktring.so.$(version)
+archive := $(dist)/libpktring.a
+map := pkgconfig/pktring.map
+
+.PHONY: all demo examples test clean need-cargo need-cc
+
+all: $(shared) $(archive)
+
+# Cargo knows best whether there is anything to do.
+.PHONY: $(target)/release/libpktring.a
+$(target)/release/libpktring.a: need-cargo
+	$(CARGO) build --release --lib
+
+$(archive): $(target)/release/libpktring.a
+	@mkdir -p $(dist)
+	@cmp -s $< $@ || cp $< $@
+
+# Cargo's own shared library has no symbol versions: rustc passes the linker a version script
+# that some linkers let win over ours without a word. So it is linked again, from the archive.
+$(shared): $(archive) $(map) pkgconfig/soname pkgconfig/pktring.pc.in | need-cc
+	$(CC) -shared -o $@ $(LDFLAGS) \
+		-Wl,--whole-archive $(archive) -Wl,--no-whole-archive \
+		-Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,-z,defs \
+		-Wl,--version-script=$(map) -Wl,--no-undefined-version \
+		-Wl,-soname,$(soname) $(private_libs)
+	ln -sf $(notdir $@) $(dist)/$(soname)
+	ln -sf $(soname) $(dist)/libpktring.so
+
+examples: all | need-cc
+	$(MAKE) --no-print-directory -C c-examples OUT=$(abspath $(examples)) \
+		PKTRING_CFLAGS="-I$(CURDIR)/include" \
+		PKTRING_LIBS="-L$(abspath $(dist)) -lpktring -Wl,-rpath,$(abspath $(dist))"
+
+ifdef IFACE
+demo: examples
+	$(examples)/demo -s $(SECONDS) -i $(IFACE)
+else
+demo: examples
+	$(CARGO) build --quiet --package netns --bin netns-run
+	@$(target)/debug/netns-run --veth tx0,rx0 -- $(examples)/demo -n $(FRAMES) tx0 rx0
+endif
+
+# The exit status of cargo goes down the pipe as a last line, because sh has no pipefail.
+test: need-cargo need-cc
+	@{ $(CARGO) test --workspace --no-fail-fast; echo "cargo ended with $$?"; } 2>&1 | \
+		awk -f tests/tally.awk
+
+clean:
+	$(CARGO) clean
+
+need-cargo:
+	@command -v $(firstword $(CARGO)) >/dev/null || \
+		{ echo "cargo is needed: install Rust, see https://rustup.rs" >&2; exit 1; }
+
+need-cc:
+	@command -v $(firstword $(CC)) >/dev/null || \
+		{ echo "a C compiler is needed ($(firstword $(CC))): install gcc or clang, or set CC" >&2; exit 1; }
