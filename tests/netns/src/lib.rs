@@ -26,15 +26,19 @@ pub mod launch;
 pub mod link;
 mod netlink;
 mod ns;
+mod offload;
 mod plain;
 pub mod skip;
 mod tap;
+mod throttle;
 
 pub use isolate::isolated;
 pub use ns::Netns;
+pub use offload::{set_offload, Offload};
 pub use plain::{Packet, PlainSocket};
 pub use skip::skip;
 pub use tap::Tap;
+pub use throttle::{throttle, unthrottle, Throttle};
 
 use std::io;
 

@@ -39,17 +39,7 @@ impl Tap {
             .write(true)
             .open("/dev/net/tun");
         let file = file.map_err(context("/dev/net/tun"))?;
-        // SAFETY: ifreq is plain data, valid as zeroes.
-        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-        if name.len() >= request.ifr_name.len() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("{name}: too long"),
-            ));
-        }
-        for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-            *to = from as libc::c_char;
-        }
+        let mut request = named_request(name)?;
         request.ifr_ifru.ifru_flags = flags as libc::c_short;
         // SAFETY: the request is an ifreq that outlives the call.
         let made = unsafe { tun_set_iff(file.as_raw_fd(), &request) };
@@ -81,4 +71,21 @@ impl Tap {
         let length = (&self.file).read(&mut frame)?;
         Ok(Some(frame[..length].to_vec()))
     }
+}
+
+/// An interface request that names its interface and is zero otherwise.
+pub(crate) fn named_request(name: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: ifreq is plain data, valid as zeroes.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // One byte less: the name ends with a zero.
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{name}: too long"),
+        ));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    Ok(request)
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
-use netns::{isolated, link, Netns, Packet, PlainSocket, Tap};
+use netns::{isolated, link, Netns, Offload, Packet, PlainSocket, Tap, Throttle};
 
 const SECOND: Duration = Duration::from_secs(1);
 const SHORT: Duration = Duration::from_millis(20);
@@ -170,6 +170,65 @@ fn links_can_be_changed_and_removed() {
             "{error}"
         );
     });
+}
+
+#[test]
+fn a_throttled_link_holds_frames_back_and_refuses_what_does_not_fit() {
+    isolated(|| {
+        link::veth("va", "vb").unwrap();
+        // A frame in two seconds, after the first.
+        netns::throttle(
+            "va",
+            Throttle {
+                rate: 500,
+                burst: 1000,
+                waiting: 2100,
+            },
+        )
+        .unwrap();
+        let receiver = PlainSocket::open("vb").unwrap();
+        let sender = PlainSocket::sender("va").unwrap();
+        for number in 0..3 {
+            sender.send(&frame(number, 1000)).unwrap();
+        }
+        let refused = sender.send(&frame(3, 1000)).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::ENOBUFS));
+        assert_eq!(next(&receiver).data, frame(0, 1000));
+        assert_eq!(receiver.recv(SHORT).unwrap(), None);
+        netns::unthrottle("va").unwrap();
+        sender.send(&frame(4, 1000)).unwrap();
+        assert_eq!(next(&receiver).data, frame(4, 1000));
+    });
+}
+
+/// The kernel leaves the checksum of what it sends over veth undone; told not to, it does it.
+#[test]
+fn offloads_can_be_turned_off() {
+    isolated(|| {
+        link::veth("va", "vb").unwrap();
+        let here = Ipv4Addr::new(10, 9, 8, 1);
+        link::add_address("va", IpAddr::V4(here), 24).unwrap();
+        let receiver = PlainSocket::open("vb").unwrap();
+        let client = UdpSocket::bind((here, 4000)).unwrap();
+        client.set_broadcast(true).unwrap();
+        let checksum_is_right = || {
+            client.send_to(b"data", "10.9.8.255:5000").unwrap();
+            udp_adds_up(&next(&receiver).data[14..])
+        };
+        assert!(!checksum_is_right());
+        netns::set_offload("va", Offload::TxChecksum, false).unwrap();
+        assert!(checksum_is_right());
+    });
+}
+
+/// Whether the checksum of a UDP datagram, in an IPv4 packet without options, is right: all
+/// 16-bit words of it and its pseudo-header then add up to zero in ones' complement.
+fn udp_adds_up(packet: &[u8]) -> bool {
+    let words = packet[12..]
+        .chunks(2)
+        .map(|w| u32::from(w[0]) << 8 | u32::from(w[1]));
+    let sum = words.sum::<u32>() + u32::from(packet[9]) + packet[20..].len() as u32;
+    sum.is_multiple_of(0xffff)
 }
 
 #[test]
