@@ -1,0 +1,116 @@
+/* many handles= threads= [fanout=1 ring= device=]: opens many handles, bound alone or as one
+ * fanout group, says "ready"; each "go N T" drains N frames from each handle with T threads and
+ * answers with the wall time for each frame. Threads share the handles evenly. */
+#include "consumer.h"
+#include <pktring.h>
+#include <pthread.h>
+
+enum { MOST = 256 };
+
+uint64_t touched, touched_bytes, work_ns;
+
+static pktring_t *handles[MOST];
+static unsigned handle_count;
+static uint64_t drained[MOST];
+static pthread_barrier_t barrier;
+
+struct share {
+	unsigned first, step;
+	uint64_t wanted;
+	int cpu;
+};
+
+/* Stops at the first empty ring as well: a fanout group does not promise equal shares. */
+static uint64_t drain_one(pktring_t *handle, uint64_t wanted)
+{
+	struct pktring_frame frame;
+	uint64_t taken = 0, sum = 0, word;
+
+	for (; taken < wanted && pktring_next_frame(handle, &frame) == 1; taken++) {
+		memcpy(&word, frame.data, sizeof word);
+		sum += word ^ frame.timestamp ^ frame.len;
+		pktring_release(handle, &frame);
+	}
+	__atomic_fetch_add(&touched, sum, __ATOMIC_RELAXED);
+	return taken;
+}
+
+static void *drain_share(void *argument)
+{
+	const struct share *share = argument;
+
+	pin(share->cpu);
+	pthread_barrier_wait(&barrier);
+	for (unsigned i = share->first; i < handle_count; i += share->step)
+		drained[i] = drain_one(handles[i], share->wanted);
+	return NULL;
+}
+
+static void drain_all(uint64_t wanted, unsigned threads)
+{
+	pthread_t workers[MOST];
+	struct share shares[MOST];
+	uint64_t total = 0;
+
+	pthread_barrier_init(&barrier, NULL, threads + 1);
+	for (unsigned i = 0; i < threads; i++) {
+		/* the last worker takes CPU 1, where a single one also runs */
+		shares[i] = (struct share){ i, threads, wanted, (int)(threads - i) % 2 };
+		if (pthread_create(&workers[i], NULL, drain_share, &shares[i]))
+			die("pthread_create");
+	}
+	usleep(20000); /* everyone is pinned and waiting before the clock starts */
+	pthread_barrier_wait(&barrier);
+	uint64_t start = now_ns();
+	for (unsigned i = 0; i < threads; i++)
+		pthread_join(workers[i], NULL);
+	uint64_t wall = now_ns() - start;
+	for (unsigned i = 0; i < handle_count; i++)
+		total += drained[i];
+	printf("{\"frames\":%lu,\"ns\":%.4f}\n", total, total ? (double)wall / (double)total : 0.0);
+	fflush(stdout);
+}
+
+static pktring_t *open_one(const char *device, size_t ring_bytes, bool fanout)
+{
+	char text[PKTRING_ERRBUF_SIZE];
+	pktring_t *handle = pktring_open(device, text);
+
+	if (!handle)
+		fail("pktring_open: %s", text);
+	if (ring_bytes) {
+		struct pktring_ring ring = { .size = sizeof ring };
+		struct pktring_budget budget = {
+			.size = sizeof budget, .memory = ring_bytes, .version = PKTRING_V3,
+			.direction = PKTRING_RX, .mode = PKTRING_RAW,
+		};
+		if (pktring_ring_fit(&budget, &ring, text) ||
+		    pktring_set_ring(handle, PKTRING_RX, &ring))
+			fail("ring of %zu bytes: %s", ring_bytes, text);
+	}
+	if (fanout && pktring_set_fanout(handle, 77, PKTRING_FANOUT_LB, 0))
+		fail("set_fanout: %s", pktring_geterr(handle));
+	if (pktring_activate(handle))
+		fail("activate: %s", pktring_geterr(handle));
+	return handle;
+}
+
+int main(int argc, char **argv)
+{
+	char line[64];
+	unsigned threads;
+	uint64_t wanted;
+
+	handle_count = (unsigned)number(argc, argv, "handles", 2);
+	if (handle_count > MOST)
+		fail("at most %d handles", MOST);
+	for (unsigned i = 0; i < handle_count; i++)
+		handles[i] = open_one(argument(argc, argv, "device", "lo"),
+				      number(argc, argv, "ring", 0), number(argc, argv, "fanout", 0));
+	puts("ready");
+	fflush(stdout);
+	while (fgets(line, sizeof line, stdin))
+		if (sscanf(line, "go %lu %u", &wanted, &threads) == 2 && threads <= MOST)
+			drain_all(wanted, threads);
+	return 0;
+}

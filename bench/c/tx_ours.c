@@ -1,0 +1,74 @@
+/* libpktring's senders: the transmit ring, inject of one frame, inject of a batch. */
+#include "transmitter.h"
+#include <pktring.h>
+
+static pktring_t *handle;
+
+static void check(int result, const char *what)
+{
+	if (result < 0)
+		fail("%s: %s", what, pktring_geterr(handle));
+}
+
+static void start(const struct plan *plan)
+{
+	char text[PKTRING_ERRBUF_SIZE];
+
+	handle = pktring_open(plan->device, text);
+	if (!handle)
+		fail("pktring_open: %s", text);
+}
+
+static void open_ring(const struct plan *plan)
+{
+	start(plan);
+	check(pktring_set_ring(handle, PKTRING_TX, NULL), "set_ring");
+	check(pktring_activate(handle), "activate");
+}
+
+/* TX direction without a ring would be no handle at all: inject works on any handle, so the
+ * ring here is the library's default and stays unused. */
+static void open_inject(const struct plan *plan)
+{
+	open_ring(plan);
+}
+
+static unsigned send_ring(const struct plan *plan, unsigned first)
+{
+	struct pktring_slot slot;
+	unsigned queued = 0;
+
+	for (; queued < plan->batch && pktring_tx_reserve(handle, &slot) == 1; queued++) {
+		struct iovec *frame = &vectors[first + queued];
+
+		memcpy(slot.data, frame->iov_base, frame->iov_len);
+		check(pktring_tx_commit(handle, &slot, (uint32_t)frame->iov_len), "tx_commit");
+	}
+	check(pktring_tx_flush(handle, 0), "tx_flush");
+	return queued;
+}
+
+static void finish_ring(void) { check(pktring_tx_flush(handle, 1000), "tx_flush"); }
+
+static unsigned send_inject(const struct plan *plan, unsigned first)
+{
+	unsigned sent = 0;
+
+	for (unsigned i = 0; i < plan->batch; i++)
+		sent += pktring_inject(handle, pool[first + i], vectors[first + i].iov_len) > 0;
+	return sent;
+}
+
+static unsigned send_batch(const struct plan *plan, unsigned first)
+{
+	int sent = pktring_inject_batch(handle, vectors + first, plan->batch);
+
+	return sent > 0 ? (unsigned)sent : 0;
+}
+
+const struct transmitter transmitters[] = {
+	{ "tx_ring", open_ring, send_ring, finish_ring },
+	{ "inject", open_inject, send_inject, NULL },
+	{ "inject_batch", open_inject, send_batch, NULL },
+	{ 0 },
+};
