@@ -1,0 +1,1 @@
+"""The benchmark suite of libpktring: paired measurements against every peer."""
