@@ -52,6 +52,12 @@ impl Interrupt {
         self.closing.load(Ordering::Acquire)
     }
 
+    /// Whether a request is pending; `check` tells which and takes it.
+    #[inline(always)]
+    pub fn pending(&self) -> bool {
+        self.broken.load(Ordering::Relaxed) || self.closing.load(Ordering::Relaxed)
+    }
+
     /// The pending request, if any. A breakloop is reported once.
     pub fn check(&self) -> Result<()> {
         if self.closing() {

@@ -44,11 +44,6 @@ impl Mapping {
             len: bytes.len(),
         })
     }
-
-    /// Bytes mapped.
-    pub fn len(&self) -> usize {
-        self.len
-    }
 }
 
 impl Drop for Mapping {
@@ -99,6 +94,7 @@ pub struct BlockHeader {
     pub last_nsec: u32,
 }
 
+#[allow(clippy::len_without_is_empty)]
 impl View {
     /// The window of `len` bytes at `at` of `mapping`, or `None` when it does not lie inside.
     pub fn new(mapping: &Arc<Mapping>, at: usize, len: usize) -> Option<View> {
@@ -107,7 +103,7 @@ impl View {
             len: 0,
             mapping: Arc::clone(mapping),
         };
-        view.aim(at, len).then(|| view)
+        view.aim(at, len).then_some(view)
     }
 
     /// Moves this window to `len` bytes at `at` of its mapping; false, and no change, when they

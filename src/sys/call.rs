@@ -1,6 +1,7 @@
 //! System calls, each behind a safe function that owns what it opens.
 
 use std::mem::{size_of, MaybeUninit};
+use std::os::raw::{c_char, c_int, c_long, c_ulong};
 use std::os::unix::io::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 
@@ -15,7 +16,7 @@ fn errno() -> Errno {
 }
 
 /// Turns a system call's return value into a result.
-fn check(returned: libc::c_int) -> Result<libc::c_int, Errno> {
+fn check(returned: c_int) -> Result<c_int, Errno> {
     if returned < 0 {
         Err(errno())
     } else {
@@ -23,7 +24,7 @@ fn check(returned: libc::c_int) -> Result<libc::c_int, Errno> {
     }
 }
 
-fn owned(returned: libc::c_int) -> Result<OwnedFd, Errno> {
+fn owned(returned: c_int) -> Result<OwnedFd, Errno> {
     let fd = check(returned)?;
     // SAFETY: the call just returned this descriptor; nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
@@ -42,7 +43,6 @@ pub fn map_shared(fd: RawFd, len: usize, flags: i32) -> Result<NonNull<u8>, Errn
 }
 
 /// Maps `len` bytes of private zeroed memory.
-#[cfg(any(test, fuzzing))]
 pub fn map_anonymous(len: usize) -> Result<NonNull<u8>, Errno> {
     map(-1, len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS)
 }
@@ -69,6 +69,13 @@ pub fn keep_from_children(base: NonNull<u8>, len: usize) -> Result<(), Errno> {
     // SAFETY: MADV_DONTFORK changes no contents, only what a later fork copies.
     check(unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_DONTFORK) })?;
     Ok(())
+}
+
+/// Has the kernel zero a private mapping in children made by fork. Where it cannot (before
+/// Linux 4.14) the children keep a copy.
+pub fn wipe_in_children(base: NonNull<u8>, len: usize) {
+    // SAFETY: MADV_WIPEONFORK changes no contents, only what a later fork copies.
+    unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_WIPEONFORK) };
 }
 
 /// One packet socket.
@@ -222,19 +229,19 @@ impl PacketSocket {
         String::from_utf8(bytes).map_err(|_| libc::EILSEQ)
     }
 
-    fn interface_request(&self, code: libc::c_ulong, name: &str) -> Result<libc::ifreq, Errno> {
+    fn interface_request(&self, code: c_ulong, name: &str) -> Result<libc::ifreq, Errno> {
         let mut request = empty_interface_request();
         if name.len() >= request.ifr_name.len() {
             return Err(libc::ENODEV);
         }
         for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-            *to = from as libc::c_char;
+            *to = from as c_char;
         }
         self.interface_ioctl(code, &mut request)?;
         Ok(request)
     }
 
-    fn interface_ioctl(&self, code: libc::c_ulong, request: &mut libc::ifreq) -> Result<(), Errno> {
+    fn interface_ioctl(&self, code: c_ulong, request: &mut libc::ifreq) -> Result<(), Errno> {
         let request: *mut libc::ifreq = request;
         // SAFETY: the interface ioctls read and write one struct ifreq at `request`.
         check(unsafe { libc::ioctl(self.fd(), code as _, request) })?;
@@ -383,7 +390,7 @@ pub fn monotonic_ns() -> u64 {
 pub fn sleep_ns(ns: u64) {
     let time = libc::timespec {
         tv_sec: (ns / 1_000_000_000) as libc::time_t,
-        tv_nsec: (ns % 1_000_000_000) as libc::c_long,
+        tv_nsec: (ns % 1_000_000_000) as c_long,
     };
     // SAFETY: the kernel reads one timespec; the remainder is not asked for.
     unsafe { libc::nanosleep(&time, std::ptr::null_mut()) };

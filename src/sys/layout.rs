@@ -20,7 +20,7 @@ pub const SLL_LEN: usize = 20;
 /// TPACKET_V1 frame header: `struct tpacket_hdr`. Its status is an `unsigned long`.
 pub mod v1 {
     /// Bytes of the status word.
-    pub const STATUS_LEN: usize = std::mem::size_of::<libc::c_ulong>();
+    pub const STATUS_LEN: usize = std::mem::size_of::<std::os::raw::c_ulong>();
     pub const STATUS: usize = 0;
     pub const LEN: usize = STATUS_LEN;
     pub const SNAPLEN: usize = STATUS_LEN + 4;

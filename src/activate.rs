@@ -1,0 +1,261 @@
+//! From settings to a working socket, in the one order that is safe.
+//!
+//! The socket starts with protocol 0, so that it sees no packet; options come before the rings,
+//! because the kernel refuses or, worse, ignores them later; filter and rings come before bind,
+//! so that the first packet seen already meets both. Whatever step fails, dropping what the
+//! earlier ones made undoes it: nothing is left behind.
+
+#![forbid(unsafe_code)]
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::filter;
+use crate::link::Link;
+use crate::ring::geometry::{complete, Direction, Mode, Ring, Version};
+use crate::ring::map::{Mapping, View};
+use crate::rx::Receiver;
+use crate::session::Session;
+use crate::sys::call::{Errno, PacketSocket};
+use crate::wait::Interrupt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A handle's working parts.
+pub struct Active {
+    pub session: Session,
+    pub receiver: Receiver,
+    /// The transmit ring's memory, when there is one.
+    pub tx: Option<View>,
+    /// Number that the frames of this handle are counted from; no other handle's are near it.
+    pub base: u64,
+}
+
+/// Sets up everything that `config` asks for.
+pub fn activate(config: &Config, interrupt: &Interrupt) -> Result<Active> {
+    let socket = open(config)?;
+    let (link, mtu) = find_interface(&socket, config)?;
+    let rings = plan(config, mtu)?;
+    set_version(&socket, config.version)?;
+    attach_filter(&socket, config)?;
+    set_rings(&socket, config.version, &rings)?;
+    let (rx_view, tx_view) = map(&socket, &rings)?;
+    bind(&socket, config, &rings, &link)?;
+    if config.promiscuous {
+        join_promiscuous(&socket, &link)?;
+    }
+    let base = number_base();
+    let receiver = match (rx_view, &rings.rx) {
+        (Some(view), Some(ring)) => Receiver::new(view, config.version, ring, base),
+        _ => Receiver::None,
+    };
+    let session = Session::new(socket, link, mtu, config, rings, interrupt)?;
+    Ok(Active {
+        session,
+        receiver,
+        tx: tx_view,
+        base,
+    })
+}
+
+/// The rings of a handle, complete.
+#[derive(Clone, Copy, Debug)]
+pub struct Rings {
+    pub rx: Option<Ring>,
+    pub tx: Option<Ring>,
+}
+
+/// Frames of different handles are numbered from starting points that are spread over all 64
+/// bits, so that a frame given to the wrong handle is recognised.
+fn number_base() -> u64 {
+    static HANDLES: AtomicU64 = AtomicU64::new(1);
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    // Relaxed: only the uniqueness of the number matters.
+    HANDLES.fetch_add(1, Ordering::Relaxed).wrapping_mul(SPREAD)
+}
+
+fn open(config: &Config) -> Result<PacketSocket> {
+    let kind = match config.mode {
+        Mode::Raw => libc::SOCK_RAW,
+        Mode::Dgram => libc::SOCK_DGRAM,
+    };
+    PacketSocket::open(kind, 0).map_err(|errno| Error::system("opening a packet socket", errno))
+}
+
+fn find_interface(socket: &PacketSocket, config: &Config) -> Result<(Link, Option<u32>)> {
+    let name = match &config.device {
+        Some(name) => name,
+        None => return Ok((Link::new(0, libc::ARPHRD_ETHER), None)),
+    };
+    let fail = |errno| match errno {
+        libc::ENODEV => Error::NoDevice(name.clone()),
+        errno => Error::system("looking up the interface", errno),
+    };
+    let ifindex = socket.ifindex(name).map_err(fail)?;
+    let hardware = socket.hardware_type(name).map_err(fail)?;
+    let mtu = socket.mtu(name).map_err(fail)?;
+    Ok((Link::new(ifindex, hardware), Some(mtu)))
+}
+
+fn plan(config: &Config, mtu: Option<u32>) -> Result<Rings> {
+    let finish = |direction, request: Option<Ring>| {
+        request
+            .map(|ring| complete(&ring, &config.shape(direction, mtu), config.profile))
+            .transpose()
+    };
+    Ok(Rings {
+        rx: finish(Direction::Rx, config.rx_request())?,
+        tx: finish(Direction::Tx, config.tx)?,
+    })
+}
+
+fn set_version(socket: &PacketSocket, version: Version) -> Result<()> {
+    let number = match version {
+        Version::V1 => libc::tpacket_versions::TPACKET_V1,
+        Version::V2 => libc::tpacket_versions::TPACKET_V2,
+        Version::V3 => libc::tpacket_versions::TPACKET_V3,
+    };
+    set_verified(
+        socket,
+        libc::PACKET_VERSION,
+        number as i32,
+        "PACKET_VERSION",
+    )
+}
+
+/// Sets an option and reads it back: some are accepted at the wrong moment and ignored.
+fn set_verified(socket: &PacketSocket, option: i32, value: i32, name: &'static str) -> Result<()> {
+    let fail = |errno| Error::system(name, errno);
+    socket.set_int(option, value).map_err(fail)?;
+    match socket.get_int(option).map_err(fail)? {
+        now if now == value => Ok(()),
+        _ => Err(Error::State("the kernel accepted an option and ignored it")),
+    }
+}
+
+fn attach_filter(socket: &PacketSocket, config: &Config) -> Result<()> {
+    match filter::with_snaplen(config.filter.as_deref(), config.snaplen) {
+        Some(program) => attach(socket, &program),
+        None => Ok(()),
+    }
+}
+
+/// Attaches a filter program.
+pub fn attach(socket: &PacketSocket, program: &[libc::sock_filter]) -> Result<()> {
+    filter::check(program)?;
+    socket.attach_filter(program).map_err(|errno| match errno {
+        libc::EINVAL => Error::Invalid(
+            "the kernel refuses the filter: it must end every path with a return, jump forwards \
+             only and use defined instructions"
+                .to_owned(),
+        ),
+        errno => Error::system("SO_ATTACH_FILTER", errno),
+    })
+}
+
+fn set_rings(socket: &PacketSocket, version: Version, rings: &Rings) -> Result<()> {
+    if let Some(ring) = &rings.rx {
+        set_ring(
+            socket,
+            version,
+            libc::PACKET_RX_RING,
+            "PACKET_RX_RING",
+            ring,
+        )?;
+    }
+    if let Some(ring) = &rings.tx {
+        set_ring(
+            socket,
+            version,
+            libc::PACKET_TX_RING,
+            "PACKET_TX_RING",
+            ring,
+        )?;
+    }
+    Ok(())
+}
+
+fn set_ring(
+    socket: &PacketSocket,
+    version: Version,
+    option: i32,
+    name: &'static str,
+    ring: &Ring,
+) -> Result<()> {
+    let fail = |errno: Errno| match errno {
+        libc::ENOMEM => Error::NoMemory(ring.bytes()),
+        errno => Error::system(name, errno),
+    };
+    if version == Version::V3 {
+        let request = libc::tpacket_req3 {
+            tp_block_size: ring.block_size,
+            tp_block_nr: ring.block_count,
+            tp_frame_size: ring.frame_size,
+            tp_frame_nr: ring.frame_count,
+            tp_retire_blk_tov: ring.retire_timeout,
+            tp_sizeof_priv: ring.private_size,
+            tp_feature_req_word: ring.features,
+        };
+        socket.set(libc::SOL_PACKET, option, &request).map_err(fail)
+    } else {
+        let request = libc::tpacket_req {
+            tp_block_size: ring.block_size,
+            tp_block_nr: ring.block_count,
+            tp_frame_size: ring.frame_size,
+            tp_frame_nr: ring.frame_count,
+        };
+        socket.set(libc::SOL_PACKET, option, &request).map_err(fail)
+    }
+}
+
+/// Maps both rings at once, as the kernel demands: the receive ring, then the transmit ring.
+fn map(socket: &PacketSocket, rings: &Rings) -> Result<(Option<View>, Option<View>)> {
+    let bytes = |ring: &Option<Ring>| ring.map_or(0, |ring| ring.bytes());
+    let (rx, tx) = (bytes(&rings.rx), bytes(&rings.tx));
+    let total = rx + tx;
+    if total == 0 {
+        return Ok((None, None));
+    }
+    let len = usize::try_from(total).map_err(|_| Error::NoMemory(total))?;
+    let mapping = Mapping::of_socket(socket.fd(), len, 0).map_err(|errno| match errno {
+        libc::ENOMEM => Error::NoMemory(total),
+        errno => Error::system("mapping the rings", errno),
+    })?;
+    let view = |at: u64, len: u64| match len {
+        0 => None,
+        len => View::new(&mapping, at as usize, len as usize),
+    };
+    Ok((view(0, rx), view(rx, tx)))
+}
+
+/// Protocol 0 spares a handle that only transmits the cost of every packet that is received.
+fn bind(socket: &PacketSocket, config: &Config, rings: &Rings, link: &Link) -> Result<()> {
+    let default = match rings.rx {
+        Some(_) => libc::ETH_P_ALL as u16,
+        None => 0,
+    };
+    let protocol = config.protocol.unwrap_or(default);
+    let fail = |errno| match errno {
+        libc::ENODEV => Error::InterfaceGone,
+        errno => Error::system("bind", errno),
+    };
+    socket.bind(protocol, link.ifindex).map_err(fail)?;
+    // An interface that is down is no failure: capture starts when it comes up. Reading the
+    // error here keeps it from being taken for a later one.
+    link.take_error(socket)
+}
+
+fn join_promiscuous(socket: &PacketSocket, link: &Link) -> Result<()> {
+    if link.ifindex == 0 {
+        return Err(Error::Invalid(
+            "promiscuous mode needs one interface; it cannot be set for \"any\"".to_owned(),
+        ));
+    }
+    let membership = libc::packet_mreq {
+        mr_ifindex: link.ifindex,
+        mr_type: libc::PACKET_MR_PROMISC as u16,
+        mr_alen: 0,
+        mr_address: [0; 8],
+    };
+    socket
+        .set(libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &membership)
+        .map_err(|errno| Error::system("PACKET_ADD_MEMBERSHIP", errno))
+}

@@ -1,0 +1,347 @@
+//! Settings.
+
+use super::error::Place;
+use super::geometry::{self, pktring_ring};
+use super::handle::Handle;
+use super::sized;
+use super::wall;
+use crate::activate::attach;
+use crate::config::Config;
+use crate::error::{invalid, Error, Result};
+use crate::filter;
+use crate::ring::geometry::{Direction, Profile};
+use libc::sock_filter;
+use std::os::raw::c_int;
+
+/// Least CPU time a frame, and room for bursts: V3, 64 MiB in blocks of 4 MiB. The default.
+pub const PKTRING_PROFILE_THROUGHPUT: u32 = 0;
+/// Least time from arrival to delivery: V2, 8 MiB.
+pub const PKTRING_PROFILE_LATENCY: u32 = 1;
+/// Least memory: V3, 1 MiB.
+pub const PKTRING_PROFILE_LOW_MEMORY: u32 = 2;
+
+/// One instruction of a classic BPF program, laid out like struct sock_filter of
+/// linux/filter.h and struct bpf_insn of libpcap.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct pktring_insn {
+    /// Operation.
+    pub code: u16,
+    /// Instructions to skip when a comparison is true.
+    pub jt: u8,
+    /// Instructions to skip when it is false.
+    pub jf: u8,
+    /// Operand.
+    pub k: u32,
+}
+
+/// Runs `change` on the settings of a handle that is not active yet.
+///
+/// # Safety
+/// `handle` is NULL or a handle.
+unsafe fn change(handle: *mut Handle, change: impl FnOnce(&mut Config) -> Result<()>) -> c_int {
+    // SAFETY: the caller's promise.
+    let handle = match unsafe { Handle::from_c(handle) } {
+        Ok(handle) => handle,
+        Err(code) => return code,
+    };
+    wall(|| {
+        let changed = match handle.is_active() {
+            true => Err(Error::State(
+                "the handle is active: this setting can only be changed before pktring_activate",
+            )),
+            false => change(&mut handle.config()),
+        };
+        match changed {
+            Ok(()) => 0,
+            Err(error) => handle.fail(Place::Setup, &error),
+        }
+    })
+}
+
+/// Chooses the TPACKET version (PACKET_VERSION). Set it before the rings, which are checked
+/// against it.
+///
+/// @param handle   a handle that is not active
+/// @param version  PKTRING_V1, PKTRING_V2 or PKTRING_V3 (default)
+/// @return 0; -EINVAL for another value; -EBUSY when active; -EFAULT when handle is NULL
+#[no_mangle]
+pub unsafe extern "C" fn pktring_set_version(handle: *mut Handle, version: u32) -> c_int {
+    // SAFETY: the caller passes NULL or a handle.
+    unsafe {
+        change(handle, |config| {
+            config.version = geometry::version(version)?;
+            Ok(())
+        })
+    }
+}
+
+/// Chooses whether frames carry their link-level header.
+///
+/// @param handle  a handle that is not active
+/// @param mode    PKTRING_RAW (default) or PKTRING_DGRAM
+/// @return 0; -EINVAL for another value; -EBUSY when active; -EFAULT when handle is NULL
+#[no_mangle]
+pub unsafe extern "C" fn pktring_set_mode(handle: *mut Handle, mode: u32) -> c_int {
+    // SAFETY: the caller passes NULL or a handle.
+    unsafe {
+        change(handle, |config| {
+            config.mode = geometry::mode(mode)?;
+            Ok(())
+        })
+    }
+}
+
+/// Chooses the protocol to receive: the third argument of socket(2) for a packet socket.
+///
+/// A handle for one protocol does not see frames that this host sends.
+///
+/// @param handle     a handle that is not active
+/// @param ethertype  EtherType in host byte order, 1 to 65535; 3 (ETH_P_ALL): every protocol;
+///                   0: the default, which is every protocol for a handle with a receive ring
+///                   and none for one that only transmits
+/// @return 0; -EINVAL above 65535; -EBUSY when active; -EFAULT when handle is NULL
+#[no_mangle]
+pub unsafe extern "C" fn pktring_set_protocol(handle: *mut Handle, ethertype: u32) -> c_int {
+    // SAFETY: the caller passes NULL or a handle.
+    unsafe {
+        change(handle, |config| {
+            let protocol = u16::try_from(ethertype).map_err(|_| {
+                invalid!("ethertype {ethertype:#x} is out of range; 0 to 0xffff are valid")
+            })?;
+            config.protocol = Some(protocol).filter(|protocol| *protocol != 0);
+            Ok(())
+        })
+    }
+}
+
+/// Chooses the TPACKET version and the defaults of the rings for a purpose.
+///
+/// Replaces an earlier pktring_set_version(); rings that were set keep what they name.
+///
+/// @param handle   a handle that is not active
+/// @param profile  PKTRING_PROFILE_THROUGHPUT (default), PKTRING_PROFILE_LATENCY or
+///                 PKTRING_PROFILE_LOW_MEMORY
+/// @return 0; -EINVAL for another value; -EBUSY when active; -EFAULT when handle is NULL
+#[no_mangle]
+pub unsafe extern "C" fn pktring_set_profile(handle: *mut Handle, profile: u32) -> c_int {
+    let chosen = match profile {
+        PKTRING_PROFILE_THROUGHPUT => Ok(Profile::Throughput),
+        PKTRING_PROFILE_LATENCY => Ok(Profile::Latency),
+        PKTRING_PROFILE_LOW_MEMORY => Ok(Profile::LowMemory),
+        _ => Err(profile),
+    };
+    // SAFETY: the caller passes NULL or a handle.
+    unsafe {
+        change(handle, |config| {
+            config.set_profile(
+                chosen.map_err(|profile| {
+                    invalid!("profile {profile} is unknown; 0 to 2 are valid")
+                })?,
+            );
+            Ok(())
+        })
+    }
+}
+
+/// Limits how many bytes of each frame are kept, exactly, with every version: longer frames are
+/// cut in the kernel by the filter. pktring_frame.len still tells the length on the wire.
+///
+/// @param handle   a handle that is not active
+/// @param snaplen  bytes; 0 (default): whole frames
+/// @return 0; -EBUSY when active; -EFAULT when handle is NULL
+#[no_mangle]
+pub unsafe extern "C" fn pktring_set_snaplen(handle: *mut Handle, snaplen: u32) -> c_int {
+    // SAFETY: the caller passes NULL or a handle.
+    unsafe {
+        change(handle, |config| {
+            config.snaplen = snaplen;
+            Ok(())
+        })
+    }
+}
+
+/// Receives frames that are addressed to other stations, too.
+///
+/// Done by a membership (PACKET_ADD_MEMBERSHIP with PACKET_MR_PROMISC), which ends with the
+/// handle whatever happens to the program; the interface's IFF_PROMISC flag is not touched.
+///
+/// @param handle  a handle that is not active, for one interface
+/// @param on      not 0: promiscuous; 0 (default): not
+/// @return 0; -EBUSY when active; -EFAULT when handle is NULL
+#[no_mangle]
+pub unsafe extern "C" fn pktring_set_promisc(handle: *mut Handle, on: c_int) -> c_int {
+    // SAFETY: the caller passes NULL or a handle.
+    unsafe {
+        change(handle, |config| {
+            config.promiscuous = on != 0;
+            Ok(())
+        })
+    }
+}
+
+/// Looks at the ring for some time before a wait goes to sleep.
+///
+/// Saves the time of a wake-up, tens of microseconds, at the price of a busy processor. Of use
+/// with V1 and V2 rings; V3 blocks arrive with their retire timeout anyway.
+///
+/// @param handle        a handle that is not active
+/// @param microseconds  how long; 0 (default): sleep at once
+/// @return 0; -EBUSY when active; -EFAULT when handle is NULL
+#[no_mangle]
+pub unsafe extern "C" fn pktring_set_spin(handle: *mut Handle, microseconds: u32) -> c_int {
+    // SAFETY: the caller passes NULL or a handle.
+    unsafe {
+        change(handle, |config| {
+            config.spin_us = microseconds;
+            Ok(())
+        })
+    }
+}
+
+/// Sets the classic BPF filter that selects the packets to receive.
+///
+/// Set before pktring_activate() it is in place before the first packet: nothing that it
+/// rejects is ever delivered. Set later it applies to packets that arrive from then on; packets
+/// that are in the ring already have passed the filter before it.
+///
+/// @param handle  the handle
+/// @param program  the instructions, copied; NULL with count 0 removes the filter
+/// @param count    number of instructions, 1 to 4096
+/// @return 0; -EINVAL when the kernel's checker refuses the program; -EFAULT when handle, or
+///         program with a count, is NULL
+#[no_mangle]
+pub unsafe extern "C" fn pktring_set_filter(
+    handle: *mut Handle,
+    program: *const pktring_insn,
+    count: u32,
+) -> c_int {
+    // SAFETY: the caller passes NULL or a handle.
+    let handle = match unsafe { Handle::from_c(handle) } {
+        Ok(handle) => handle,
+        Err(code) => return code,
+    };
+    wall(|| {
+        // SAFETY: `count` instructions by the caller's promise.
+        let set = unsafe { copy_program(program, count) }.and_then(|copy| set_filter(handle, copy));
+        match set {
+            Ok(()) => 0,
+            Err(error) => handle.fail(Place::Setup, &error),
+        }
+    })
+}
+
+/// # Safety
+/// `program` is NULL or points to `count` instructions.
+unsafe fn copy_program(
+    program: *const pktring_insn,
+    count: u32,
+) -> Result<Option<Vec<sock_filter>>> {
+    if program.is_null() {
+        return match count {
+            0 => Ok(None),
+            _ => Err(Error::Null("program")),
+        };
+    }
+    let count = count as usize;
+    if count > filter::MAX_INSTRUCTIONS {
+        return Err(invalid!(
+            "a filter of {count} instructions is out of range; 1 to {} are valid",
+            filter::MAX_INSTRUCTIONS
+        ));
+    }
+    // SAFETY: the caller's promise; pktring_insn has the layout of sock_filter.
+    Ok(Some(
+        unsafe { std::slice::from_raw_parts(program.cast::<sock_filter>(), count) }.to_vec(),
+    ))
+}
+
+fn set_filter(handle: &Handle, program: Option<Vec<sock_filter>>) -> Result<()> {
+    let mut config = handle.config();
+    let mut changed = config.clone();
+    changed.set_filter(program)?;
+    if handle.is_active() {
+        let socket = &handle.session()?.socket;
+        let whole = [filter::statement(
+            (libc::BPF_RET | libc::BPF_K) as u16,
+            filter::WHOLE,
+        )];
+        match filter::with_snaplen(changed.filter.as_deref(), changed.snaplen) {
+            Some(program) => attach(socket, &program)?,
+            // A program that keeps everything replaces the old one without a gap.
+            None => attach(socket, &whole)?,
+        }
+    }
+    *config = changed;
+    Ok(())
+}
+
+/// Asks for a ring.
+///
+/// With PKTRING_RX the handle receives, with PKTRING_TX it transmits, with both it does both,
+/// through one mapping. The request is checked here and set up by pktring_activate(), exactly or
+/// not at all.
+///
+/// @param handle     a handle that is not active
+/// @param direction  PKTRING_RX or PKTRING_TX
+/// @param ring       what to set up; fields that are 0 take the default of the profile, and
+///                   NULL stands for all defaults
+/// @return 0; -EINVAL with a text that names the field at fault, the rule and the nearest valid
+///         value; -EBUSY when active; -E2BIG for a longer struct with unknown fields set;
+///         -EFAULT when handle is NULL
+#[no_mangle]
+pub unsafe extern "C" fn pktring_set_ring(
+    handle: *mut Handle,
+    direction: u32,
+    ring: *const pktring_ring,
+) -> c_int {
+    // SAFETY: the caller passes NULL or a handle, and NULL or a struct with its size.
+    unsafe {
+        change(handle, |config| {
+            let direction = geometry::direction(direction)?;
+            let request = match ring.is_null() {
+                true => pktring_ring::default(),
+                false => sized::read(ring)?,
+            };
+            config.set_ring(direction, request.to_core()?)
+        })
+    }
+}
+
+/// Reads back the ring that was set up, with every default filled in.
+///
+/// @param handle     an active handle
+/// @param direction  PKTRING_RX or PKTRING_TX
+/// @param ring       receives the ring; its size field is set
+/// @return 0; -EBUSY when the handle is not active; -EINVAL for another direction, or when the
+///         handle has no such ring; -EFAULT for NULL
+///
+/// May be called from any thread.
+#[no_mangle]
+pub unsafe extern "C" fn pktring_get_ring(
+    handle: *mut Handle,
+    direction: u32,
+    ring: *mut pktring_ring,
+) -> c_int {
+    // SAFETY: the caller passes NULL or a handle.
+    let handle = match unsafe { Handle::from_c(handle) } {
+        Ok(handle) => handle,
+        Err(code) => return code,
+    };
+    wall(|| {
+        let get = || -> Result<()> {
+            let rings = handle.session()?.rings;
+            let found = match geometry::direction(direction)? {
+                Direction::Rx => rings.rx.ok_or("receive"),
+                Direction::Tx => rings.tx.ok_or("transmit"),
+            };
+            let found = found.map_err(|name| invalid!("the handle has no {name} ring"))?;
+            // SAFETY: the caller's struct starts with its size.
+            unsafe { sized::write(ring, &pktring_ring::from_core(&found)) }
+        };
+        match get() {
+            Ok(()) => 0,
+            Err(error) => handle.fail(Place::Setup, &error),
+        }
+    })
+}

@@ -1,0 +1,335 @@
+//! Waiting, and the callback interface on top of it.
+
+use super::error::Place;
+use super::geometry::{PKTRING_RX, PKTRING_TX};
+use super::handle::{Handle, RxSide};
+use super::wall;
+use crate::error::{invalid, Error, Result};
+use crate::frame::Frame;
+use crate::rx::Step;
+use crate::session::{Deadline, Session};
+use std::mem::MaybeUninit;
+use std::os::raw::{c_int, c_void};
+
+/// Called by pktring_dispatch() and pktring_loop() for every frame.
+///
+/// @param user   the pointer given to them
+/// @param frame  the frame, valid until the callback returns; it must not be released
+///
+/// A C++ callback must not throw, and no callback may leave with longjmp().
+#[allow(non_camel_case_types)]
+pub type pktring_handler = Option<unsafe extern "C" fn(user: *mut c_void, frame: *const Frame)>;
+
+/// Waits until something can be received or transmitted.
+///
+/// Whether it can is decided by the ring alone: as long as it can, the call returns at once; a
+/// frame that is held does not count. Unlike libpcap's, the timeout is one: on an idle link the
+/// call returns 0 when it has passed. A signal does not end the wait (its handler can, with
+/// pktring_breakloop()).
+///
+/// @param handle      an active handle
+/// @param events      PKTRING_RX: a frame can be taken; PKTRING_TX: a slot can be reserved; or
+///                    both
+/// @param timeout_ms  milliseconds to wait at most; 0: only look; negative: without limit
+/// @return the events that are there; 0: the time has passed; negative errno value:
+///         - -ECANCELED  pktring_breakloop() was called; reported once
+///         - -ENETDOWN   the interface went down; reported once. Waiting again is right: the
+///                       handle resumes when it comes up
+///         - -ENODEV     the interface was removed or moved to another network namespace, and
+///                       everything received before has been taken
+///         - -EBUSY      the caller holds every slot up to the next one, so nothing can arrive
+///                       until it releases the oldest; or the handle is not active or has no
+///                       such ring
+///         - -ESHUTDOWN  another thread closes the handle
+///         - -EINVAL     events is 0 or has unknown bits
+///
+/// One thread may wait for PKTRING_RX while another waits for PKTRING_TX.
+#[no_mangle]
+pub unsafe extern "C" fn pktring_wait(
+    handle: *mut Handle,
+    events: u32,
+    timeout_ms: c_int,
+) -> c_int {
+    // SAFETY: the caller passes NULL or a handle.
+    let handle = match unsafe { Handle::from_c(handle) } {
+        Ok(handle) => handle,
+        Err(code) => return code,
+    };
+    let place = match events {
+        PKTRING_TX => Place::Tx,
+        _ => Place::Rx,
+    };
+    wall(|| match wait(handle, events, timeout_ms) {
+        Ok(ready) => ready as c_int,
+        Err(error) => handle.fail(place, &error),
+    })
+}
+
+fn wait(handle: &Handle, events: u32, timeout_ms: c_int) -> Result<u32> {
+    if events == 0 || events & !(PKTRING_RX | PKTRING_TX) != 0 {
+        return Err(invalid!(
+            "events {events:#x} is invalid; PKTRING_RX (1), PKTRING_TX (2) or both are valid"
+        ));
+    }
+    let session = handle.session()?;
+    let _inside = handle.enter()?;
+    let (want_rx, want_tx) = (events & PKTRING_RX != 0, events & PKTRING_TX != 0);
+    let sleeper = match (want_rx, want_tx) {
+        (true, false) => &session.rx_sleeper,
+        (false, true) => &session.tx_sleeper,
+        _ => &session.both_sleeper,
+    };
+    if sleeper.is_none() {
+        return Err(Error::State("the handle has no ring for these events"));
+    }
+    let mut ready = 0;
+    session.wait_until(
+        || {
+            ready = 0;
+            if want_rx {
+                // SAFETY: the thread that waits to receive is the one that receives.
+                let rx = unsafe { handle.rx() };
+                if rx.ready()? {
+                    ready |= PKTRING_RX;
+                }
+            }
+            Ok(ready != 0)
+        },
+        sleeper.as_ref(),
+        &handle.interrupt,
+        timeout_ms,
+        || handle.rx_counters.wakeups.add(1),
+    )?;
+    Ok(ready)
+}
+
+impl RxSide {
+    /// Whether a frame can be taken; the error that stands in the way otherwise.
+    fn ready(&mut self) -> Result<bool> {
+        if self.deferred.is_some() {
+            return Ok(true);
+        }
+        match self.receiver.peek() {
+            Step::Ready => Ok(true),
+            step => self.receiver.error(step).map_or(Ok(false), Err),
+        }
+    }
+
+    /// Keeps what was found behind frames that were delivered. Only a fault has to be kept: the
+    /// other findings will be made again.
+    pub(super) fn defer(&mut self, step: Step) {
+        if step == Step::Corrupt {
+            self.deferred = Some(step);
+        }
+    }
+}
+
+/// The packet socket, for poll(2), select(2) and epoll(7), and for socket options that this
+/// library does not have.
+///
+/// Readiness of the descriptor is a hint, not a promise, as the kernel has it: it is readable
+/// while the newest slot is not empty, even if the caller holds it, and not readable when the
+/// newest was released before older ones were read. So: take frames with pktring_next_frame()
+/// until it returns 0, and wait edge-triggered (EPOLLET) where frames are held for long.
+/// pktring_breakloop() does not show here.
+///
+/// @param handle  an active handle
+/// @return the descriptor, which belongs to the handle and must not be closed or read from;
+///         -EBUSY when the handle is not active; -EFAULT when handle is NULL
+///
+/// May be called from any thread.
+#[no_mangle]
+pub unsafe extern "C" fn pktring_fd(handle: *mut Handle) -> c_int {
+    // SAFETY: the caller passes NULL or a handle.
+    let handle = match unsafe { Handle::from_c(handle) } {
+        Ok(handle) => handle,
+        Err(code) => return code,
+    };
+    match handle.session() {
+        Ok(session) => session.socket.fd(),
+        Err(error) => handle.fail(Place::Setup, &error),
+    }
+}
+
+/// Makes the current or the next pktring_wait(), pktring_dispatch(), pktring_loop() or
+/// pktring_tx_flush() of the handle return -ECANCELED.
+///
+/// The request is never lost, whenever it comes, and is reported once, to the first of these
+/// calls that has nothing else to report; several requests before that count as one.
+///
+/// @param handle  the handle; NULL is allowed and does nothing
+///
+/// May be called from any thread and from signal handlers.
+#[no_mangle]
+pub unsafe extern "C" fn pktring_breakloop(handle: *mut Handle) {
+    // SAFETY: the caller passes NULL or a handle.
+    if let Ok(handle) = unsafe { Handle::from_c(handle) } {
+        handle.interrupt.breakloop();
+    }
+}
+
+/// Hands the frames that are ready to a callback; waits for the first one if there is none.
+///
+/// Every frame is released when the callback returns. Like libpcap's pcap_dispatch(), but the
+/// timeout is one, and breakloop is reported in every case.
+///
+/// @param handle      an active handle with a receive ring
+/// @param count       frames to hand over at most; 0 or negative: all that are ready
+/// @param timeout_ms  milliseconds to wait for the first frame; 0: do not wait; negative:
+///                    without limit
+/// @param callback    called for every frame, on this thread
+/// @param user        passed to the callback
+/// @return number of frames handed over; 0: the time has passed; negative errno value as from
+///         pktring_wait() and pktring_next_frame(). What goes wrong behind frames that were
+///         handed over, and a breakloop during them, is reported by the next call.
+///
+/// For the thread that receives. The callback may call any function with this handle except
+/// those that receive, and pktring_close().
+#[no_mangle]
+pub unsafe extern "C" fn pktring_dispatch(
+    handle: *mut Handle,
+    count: c_int,
+    timeout_ms: c_int,
+    callback: pktring_handler,
+    user: *mut c_void,
+) -> c_int {
+    // SAFETY: the caller passes NULL or a handle.
+    let handle = match unsafe { Handle::from_c(handle) } {
+        Ok(handle) => handle,
+        Err(code) => return code,
+    };
+    wall(
+        || match dispatch(handle, count, timeout_ms, callback, user) {
+            Ok(handled) => handled,
+            Err(error) => handle.fail(Place::Rx, &error),
+        },
+    )
+}
+
+/// Hands frames to a callback until count have been handed over or something ends it.
+///
+/// @param handle    an active handle with a receive ring
+/// @param count     frames to hand over; 0 or negative: without limit
+/// @param callback  called for every frame, on this thread; the frame is released afterwards
+/// @param user      passed to the callback
+/// @return 0 when count frames have been handed over; -ECANCELED after pktring_breakloop();
+///         another negative errno value as from pktring_wait() and pktring_next_frame()
+///
+/// For the thread that receives, with the same rules as for pktring_dispatch().
+#[no_mangle]
+pub unsafe extern "C" fn pktring_loop(
+    handle: *mut Handle,
+    count: c_int,
+    callback: pktring_handler,
+    user: *mut c_void,
+) -> c_int {
+    // SAFETY: the caller passes NULL or a handle.
+    let handle = match unsafe { Handle::from_c(handle) } {
+        Ok(handle) => handle,
+        Err(code) => return code,
+    };
+    wall(|| {
+        let mut left = count;
+        loop {
+            match dispatch(handle, left, -1, callback, user) {
+                Err(error) => return handle.fail(Place::Rx, &error),
+                Ok(handled) if count > 0 => {
+                    left -= handled;
+                    if left == 0 {
+                        return 0;
+                    }
+                }
+                Ok(_) => {}
+            }
+        }
+    })
+}
+
+fn dispatch(
+    handle: &Handle,
+    count: c_int,
+    timeout_ms: c_int,
+    callback: pktring_handler,
+    user: *mut c_void,
+) -> Result<c_int> {
+    let callback = callback.ok_or(Error::Null("callback"))?;
+    let session = handle.session()?;
+    let _inside = handle.enter()?;
+    let deadline = Deadline::after_ms(timeout_ms);
+    let most = if count > 0 { count } else { c_int::MAX };
+    loop {
+        handle.interrupt.check()?;
+        let handled = drain(handle, most, |frame| {
+            // SAFETY: the caller's function, called as documented.
+            unsafe { callback(user, frame) }
+        })?;
+        if handled != 0 {
+            return Ok(handled);
+        }
+        if !wait_for_frame(handle, session, &deadline, timeout_ms)? {
+            return Ok(0);
+        }
+    }
+}
+
+fn wait_for_frame(
+    handle: &Handle,
+    session: &Session,
+    deadline: &Deadline,
+    timeout_ms: c_int,
+) -> Result<bool> {
+    let left = match timeout_ms {
+        limited if limited >= 0 => deadline.left_ms(limited),
+        unlimited => unlimited,
+    };
+    session.wait_until(
+        // SAFETY: the thread that dispatches is the one that receives.
+        || unsafe { handle.rx() }.ready(),
+        session.rx_sleeper.as_ref(),
+        &handle.interrupt,
+        left,
+        || handle.rx_counters.wakeups.add(1),
+    )
+}
+
+/// Hands over what is ready, at most `most` frames.
+fn drain(handle: &Handle, most: c_int, mut deliver: impl FnMut(*const Frame)) -> Result<c_int> {
+    let _callbacks = handle.callbacks();
+    let mut frame = MaybeUninit::<Frame>::uninit();
+    let mut handled = 0;
+    while handled < most {
+        // SAFETY: the thread that dispatches is the one that receives; the reference ends
+        // before the callback runs.
+        let rx = unsafe { handle.rx() };
+        let step = match rx.deferred.take() {
+            Some(step) => step,
+            None => rx.receiver.next(&mut frame, &handle.rx_counters),
+        };
+        match step {
+            Step::Ready => {}
+            step if handled == 0 => {
+                return match rx.receiver.error(step) {
+                    Some(error) => Err(error),
+                    None if rx.receiver.exists() => Ok(0),
+                    None => Err(Error::State("the handle has no receive ring")),
+                }
+            }
+            step => {
+                rx.defer(step);
+                break;
+            }
+        }
+        // SAFETY: `next` said Ready and has written the frame.
+        let taken = unsafe { frame.assume_init_ref() };
+        let (number, slot) = (taken.number, taken.slot);
+        deliver(taken);
+        // SAFETY: as above; the callback has returned.
+        let rx = unsafe { handle.rx() };
+        rx.receiver.release(number, slot, &handle.rx_counters);
+        handled += 1;
+        if handle.interrupt.pending() {
+            break;
+        }
+    }
+    Ok(handled)
+}

@@ -1,0 +1,121 @@
+//! What a handle is asked to be. Setters record here; `activate` turns it into a socket.
+
+#![forbid(unsafe_code)]
+
+use crate::error::{invalid, Result};
+use crate::filter;
+use crate::ring::geometry::{complete, Direction, Mode, Profile, Ring, Shape, Version};
+
+/// Frame length to plan slots for where no interface tells its MTU: Ethernet with a VLAN tag.
+const DEFAULT_FRAME_LENGTH: u32 = 1518;
+
+/// Link-level header and VLAN tag, in bytes, that come on top of an interface's MTU.
+pub const LINK_OVERHEAD: u32 = 18;
+
+/// No frame is longer: 64 KiB that segmentation offload put together, and their header.
+const LONGEST_FRAME: u32 = 65536 + LINK_OVERHEAD;
+
+/// The longest interface name, without the terminating NUL.
+const MAX_NAME: usize = libc::IFNAMSIZ - 1;
+
+/// Settings of a handle before it is activated.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Interface name; `None` for all interfaces.
+    pub device: Option<String>,
+    pub version: Version,
+    pub mode: Mode,
+    /// EtherType in host order; `None`: all for handles that receive, none for others.
+    pub protocol: Option<u16>,
+    pub profile: Profile,
+    pub snaplen: u32,
+    pub promiscuous: bool,
+    pub filter: Option<Vec<libc::sock_filter>>,
+    /// Microseconds to look at the ring before going to sleep.
+    pub spin_us: u32,
+    pub rx: Option<Ring>,
+    pub tx: Option<Ring>,
+}
+
+impl Config {
+    /// The defaults, for interface `device` ("any": all of them).
+    pub fn new(device: Option<&str>) -> Result<Config> {
+        if let Some(name) = device {
+            if name.is_empty() || name.len() > MAX_NAME || name.contains('/') {
+                return Err(invalid!(
+                    "'{name}' is no interface name: it must have 1 to {MAX_NAME} bytes and no '/'"
+                ));
+            }
+        }
+        Ok(Config {
+            device: device.filter(|name| *name != "any").map(str::to_owned),
+            version: Version::V3,
+            mode: Mode::Raw,
+            protocol: None,
+            profile: Profile::Throughput,
+            snaplen: 0,
+            promiscuous: false,
+            filter: None,
+            spin_us: 0,
+            rx: None,
+            tx: None,
+        })
+    }
+
+    /// Applies a profile: version, and through it the defaults of the rings.
+    pub fn set_profile(&mut self, profile: Profile) {
+        self.profile = profile;
+        self.version = match profile {
+            Profile::Throughput | Profile::LowMemory => Version::V3,
+            Profile::Latency => Version::V2,
+        };
+    }
+
+    /// Records the request for a ring after checking it as far as is possible without knowing
+    /// the interface.
+    pub fn set_ring(&mut self, direction: Direction, ring: Ring) -> Result<()> {
+        complete(&ring, &self.shape(direction, None), self.profile)?;
+        match direction {
+            Direction::Rx => self.rx = Some(ring),
+            Direction::Tx => self.tx = Some(ring),
+        }
+        Ok(())
+    }
+
+    /// Records a filter.
+    pub fn set_filter(&mut self, program: Option<Vec<libc::sock_filter>>) -> Result<()> {
+        if let Some(program) = &program {
+            filter::check(program)?;
+        }
+        self.filter = program;
+        Ok(())
+    }
+
+    /// What the geometry of a ring of this handle depends on.
+    pub fn shape(&self, direction: Direction, mtu: Option<u32>) -> Shape {
+        let longest = mtu.map_or(DEFAULT_FRAME_LENGTH, |mtu| {
+            mtu.saturating_add(LINK_OVERHEAD)
+        });
+        let frame_length = match (direction, self.snaplen) {
+            (Direction::Rx, snaplen) if snaplen != 0 => snaplen.min(longest.max(LONGEST_FRAME)),
+            _ => longest,
+        };
+        Shape {
+            version: self.version,
+            direction,
+            mode: self.mode,
+            reserve: 0,
+            vnet_header: 0,
+            frame_length,
+        }
+    }
+
+    /// The receive ring to set up: the one asked for, or the default when nothing was asked for
+    /// at all.
+    pub fn rx_request(&self) -> Option<Ring> {
+        match (self.rx, self.tx) {
+            (None, None) => Some(Ring::default()),
+            (rx, _) => rx,
+        }
+    }
+}

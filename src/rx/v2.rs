@@ -1,0 +1,19 @@
+//! TPACKET_V2: 32-bit status, nanoseconds, VLAN tag.
+
+use super::slots::Format;
+use crate::ring::map::{Header, View};
+use crate::ring::status::Word32;
+use crate::sys::layout::v2;
+
+pub enum V2 {}
+
+impl Format for V2 {
+    type Status = Word32;
+    const SLL: usize = v2::SLL;
+    const SUBSEC_NS: u64 = 1;
+
+    #[inline(always)]
+    fn header(view: &View, at: usize, status: u32) -> Option<Header> {
+        view.v2_header(at, status)
+    }
+}

@@ -1,0 +1,198 @@
+//! An activated socket: what both directions of a handle share, and how they wait.
+
+#![forbid(unsafe_code)]
+
+use crate::activate::Rings;
+use crate::config::Config;
+use crate::error::Result;
+use crate::link::Link;
+use crate::ring::geometry::{Mode, Version};
+use crate::rx::{Receiver, Step};
+use crate::stats::{Accumulator, RxCounters};
+use crate::sys::call::{monotonic_ns, PacketSocket};
+use crate::wait::{Interrupt, Sleeper};
+
+/// Everything about an active handle that is not one direction's own.
+pub struct Session {
+    pub socket: PacketSocket,
+    pub link: Link,
+    /// Bytes an interface takes behind the link-level header, as it was at activation.
+    pub mtu: Option<u32>,
+    pub version: Version,
+    pub mode: Mode,
+    pub rings: Rings,
+    pub kernel: Accumulator,
+    pub rx_sleeper: Option<Sleeper>,
+    pub tx_sleeper: Option<Sleeper>,
+    pub both_sleeper: Option<Sleeper>,
+    spin_ns: u64,
+}
+
+/// How often a wait without limit looks whether an interface that is down was removed, and one
+/// for transmission whether it still exists; the kernel announces neither.
+const TICK_MS: i32 = 250;
+
+/// What a wait is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Events {
+    pub rx: bool,
+    pub tx: bool,
+}
+
+/// A moment to give up at.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(Option<u64>);
+
+impl Deadline {
+    /// `timeout_ms` from now; negative: never.
+    pub fn after_ms(timeout_ms: i32) -> Deadline {
+        Deadline(
+            u64::try_from(timeout_ms)
+                .ok()
+                .map(|ms| monotonic_ns() + ms * 1_000_000),
+        )
+    }
+
+    /// Milliseconds left, rounded up, at most `most`; `most` when there is no limit.
+    pub fn left_ms(&self, most: i32) -> i32 {
+        match self.0 {
+            None => most,
+            Some(end) => {
+                let left = (end.saturating_sub(monotonic_ns()) + 999_999) / 1_000_000;
+                i32::try_from(left).unwrap_or(i32::MAX).min(most)
+            }
+        }
+    }
+
+    /// Whether the moment has passed.
+    pub fn passed(&self) -> bool {
+        self.0.map_or(false, |end| monotonic_ns() >= end)
+    }
+}
+
+impl Session {
+    pub fn new(
+        socket: PacketSocket,
+        link: Link,
+        mtu: Option<u32>,
+        config: &Config,
+        rings: Rings,
+        interrupt: &Interrupt,
+    ) -> Result<Session> {
+        let sleeper = |wanted: bool, events: i32| {
+            wanted
+                .then(|| Sleeper::new(&socket, interrupt, events))
+                .transpose()
+        };
+        let (rx, tx) = (rings.rx.is_some(), rings.tx.is_some());
+        Ok(Session {
+            rx_sleeper: sleeper(rx, libc::EPOLLIN)?,
+            tx_sleeper: sleeper(tx, libc::EPOLLOUT)?,
+            both_sleeper: sleeper(rx && tx, libc::EPOLLIN | libc::EPOLLOUT)?,
+            socket,
+            link,
+            mtu,
+            version: config.version,
+            mode: config.mode,
+            rings,
+            kernel: Accumulator::default(),
+            spin_ns: u64::from(config.spin_us) * 1000,
+        })
+    }
+
+    /// How long after the interface went down the kernel may still hand over received frames.
+    fn grace_ns(&self) -> u64 {
+        let retire = self.rings.rx.map_or(0, |ring| ring.retire_timeout);
+        (u64::from(retire) + 5) * 1_000_000
+    }
+
+    /// Waits until a frame can be taken, for at most `timeout_ms` milliseconds (-1: without
+    /// limit). `Ok(false)`: time is up.
+    pub fn wait_rx(
+        &self,
+        receiver: &mut Receiver,
+        interrupt: &Interrupt,
+        counters: &RxCounters,
+        timeout_ms: i32,
+    ) -> Result<bool> {
+        let ready = || match receiver.peek() {
+            Step::Ready => Ok(true),
+            step => receiver.error(step).map_or(Ok(false), Err),
+        };
+        self.wait_until(
+            ready,
+            self.rx_sleeper.as_ref(),
+            interrupt,
+            timeout_ms,
+            || {
+                counters.wakeups.add(1);
+            },
+        )
+    }
+
+    /// Sleeps until `ready` says yes or fails.
+    pub fn wait_until(
+        &self,
+        mut ready: impl FnMut() -> Result<bool>,
+        sleeper: Option<&Sleeper>,
+        interrupt: &Interrupt,
+        timeout_ms: i32,
+        mut woken_up: impl FnMut(),
+    ) -> Result<bool> {
+        let deadline = Deadline::after_ms(timeout_ms);
+        let mut spin_end = None;
+        loop {
+            interrupt.check()?;
+            if ready()? {
+                self.link.note_traffic();
+                return Ok(true);
+            }
+            self.link.report(self.grace_ns())?;
+            if self.spin_ns != 0 {
+                let end = *spin_end.get_or_insert_with(|| monotonic_ns() + self.spin_ns);
+                if monotonic_ns() < end && !(timeout_ms >= 0 && deadline.passed()) {
+                    std::hint::spin_loop();
+                    continue;
+                }
+            }
+            let sleeper = match sleeper {
+                Some(sleeper) => sleeper,
+                None => return Ok(false),
+            };
+            let woken = sleeper.sleep(self.sleep_ms(&deadline))?;
+            if woken.error {
+                self.link.take_error(&self.socket)?;
+            }
+            if woken.timeout {
+                if !self.is_told() {
+                    self.link.check_gone(&self.socket);
+                }
+                if deadline.passed() {
+                    return ready();
+                }
+            } else {
+                spin_end = None;
+                woken_up();
+            }
+        }
+    }
+
+    /// How long to sleep in one go.
+    fn sleep_ms(&self, deadline: &Deadline) -> i32 {
+        let grace = (self.link.grace_left(self.grace_ns()) + 999_999) / 1_000_000;
+        let most = if grace != 0 {
+            grace as i32
+        } else if self.is_told() {
+            i32::MAX
+        } else {
+            TICK_MS
+        };
+        deadline.left_ms(most)
+    }
+
+    /// Whether the kernel will announce the end of the interface: it does to a socket that
+    /// receives, while the interface is up.
+    fn is_told(&self) -> bool {
+        self.link.is_up() && self.rings.rx.is_some()
+    }
+}
