@@ -17,4 +17,5 @@ pub mod session;
 pub mod stats;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod tx;
 pub mod wait;

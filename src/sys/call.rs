@@ -193,6 +193,35 @@ impl PacketSocket {
         Ok(sent as usize)
     }
 
+    /// `sendmmsg(MSG_DONTWAIT)` of at most [`BATCH`] frames, one a message. The result is how many
+    /// were sent, from the first on; an error means none was.
+    ///
+    /// The frames are only read, and by the kernel, which answers EFAULT where no memory is.
+    pub fn send_batch(
+        &self,
+        frames: &[libc::iovec],
+        to: Option<&libc::sockaddr_ll>,
+    ) -> Result<usize, Errno> {
+        let mut messages = MaybeUninit::<[libc::mmsghdr; BATCH]>::uninit();
+        let first = messages.as_mut_ptr().cast::<libc::mmsghdr>();
+        let count = frames.len().min(BATCH);
+        for (i, frame) in frames[..count].iter().enumerate() {
+            // SAFETY: i < BATCH, so this message is inside the array; all zero is valid for it.
+            unsafe { first.add(i).write(message(frame, to)) };
+        }
+        // SAFETY: the first `count` messages were written above. Each points to one of `frames`
+        // and to `to`, which outlive the call; the kernel writes back msg_len alone.
+        let sent = unsafe {
+            libc::sendmmsg(
+                self.fd(),
+                first,
+                count as libc::c_uint,
+                libc::MSG_DONTWAIT as _,
+            )
+        };
+        check(sent).map(|sent| sent as usize)
+    }
+
     /// The index of the interface called `name`.
     pub fn ifindex(&self, name: &str) -> Result<i32, Errno> {
         let request = self.interface_request(libc::SIOCGIFINDEX, name)?;
@@ -247,6 +276,24 @@ impl PacketSocket {
         check(unsafe { libc::ioctl(self.fd(), code as _, request) })?;
         Ok(())
     }
+}
+
+/// Frames that one [`PacketSocket::send_batch`] takes at most: their headers fit one page.
+pub const BATCH: usize = 64;
+
+fn message(frame: &libc::iovec, to: Option<&libc::sockaddr_ll>) -> libc::mmsghdr {
+    // SAFETY: struct mmsghdr is integers and pointers; all zero is a valid value.
+    let mut message: libc::mmsghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    let frame: *const libc::iovec = frame;
+    // The kernel only reads iovec and address; the fields are not const for historical reasons.
+    message.msg_hdr.msg_iov = frame as *mut libc::iovec;
+    message.msg_hdr.msg_iovlen = 1;
+    if let Some(to) = to {
+        let to: *const libc::sockaddr_ll = to;
+        message.msg_hdr.msg_name = to as *mut libc::c_void;
+        message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    }
+    message
 }
 
 fn empty_interface_request() -> libc::ifreq {

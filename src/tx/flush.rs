@@ -1,0 +1,289 @@
+//! Getting published frames out.
+
+use super::kernel::Kernel;
+use super::record::State;
+use super::slots::Owner;
+use super::Transmitter;
+use crate::error::{Error, Result};
+use crate::sys::call::Errno;
+
+/// Longest sleep between two looks at the ring. A transmit-only socket hears nothing of the end
+/// of its interface, so no sleep may depend on being woken.
+const TICK_NS: u64 = 100_000_000;
+
+/// Pauses after the queue rejected a frame: the first, and the longest. The socket's events are
+/// no help then, because rejecting a frame raises one.
+const FIRST_PAUSE_NS: u64 = 100_000;
+const LONGEST_PAUSE_NS: u64 = 10_000_000;
+
+/// A frame that the queue rejected for this long and this often is refused. A queue that drains
+/// at all lets one frame through in this time, unless it is slower than 12 kbit/s.
+const PATIENCE_NS: u64 = 1_000_000_000;
+const PATIENCE_ATTEMPTS: u32 = 16;
+
+/// Frames published at once after a refusal, doubled with each success. What is published must
+/// move again should another of it be refused; what is not yet published moves only once.
+const FIRST_WINDOW: u64 = 8;
+
+/// `send` is not interrupted when it does not wait; but should it be, not for ever.
+const MOST_INTERRUPTIONS: u32 = 100;
+
+/// Why a kick left frames behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// It did not.
+    Nothing,
+    /// The socket's send buffer is full.
+    Buffer,
+    /// The interface's queue rejected the frame.
+    Queue,
+}
+
+/// The memory of how often the queue rejected the frame at the head.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stall {
+    since: u64,
+    attempts: u32,
+    /// Frames refused in a row without one getting through. Each halves the patience, so that a
+    /// ring full of frames that nobody takes comes to an end.
+    refusals: u32,
+}
+
+impl Stall {
+    /// Notes one more rejection; true when it is time to give the frame up.
+    fn rejected(&mut self, now: u64) -> bool {
+        if self.attempts == 0 {
+            self.since = now;
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        let halved = self.refusals.min(10);
+        let attempts = (PATIENCE_ATTEMPTS >> halved).max(2);
+        self.attempts >= attempts && now - self.since >= PATIENCE_NS >> halved
+    }
+
+    /// The frame was refused with `errno`; the next one gets its own chance.
+    fn gave_up(&mut self, errno: Errno) {
+        self.attempts = 0;
+        self.refusals += u32::from(is_rejection(errno));
+    }
+}
+
+/// Whether `errno` comes from the interface's queue: full, or (ENOMEM) the frame could not be
+/// prepared for the device. Either may pass or last; the frame stays where it is.
+fn is_rejection(errno: Errno) -> bool {
+    matches!(errno, libc::ENOBUFS | libc::ENOMEM)
+}
+
+/// What to do after a kick that left the head where it was.
+enum Verdict {
+    Again,
+    Stop(Halt),
+    Refuse(Errno),
+    Fail(Error),
+}
+
+impl Transmitter {
+    /// Publishes what can be, kicks the kernel and waits until nothing is in flight, at most
+    /// `timeout_ms` (0: does not wait, negative: without limit). The result is how many frames
+    /// are still in flight.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`] when time is out and the interface's queue still rejects frames,
+    /// [`Error::InterfaceDown`] and [`Error::InterfaceGone`], and what [`Kernel::check`] says
+    /// before each sleep. The frames stay in the ring with all of these.
+    pub fn flush<K: Kernel>(&mut self, kernel: &mut K, timeout_ms: i32) -> Result<u64> {
+        let deadline = match timeout_ms {
+            0 => 0,
+            ms if ms < 0 => u64::MAX,
+            ms => kernel.now().saturating_add(ms as u64 * 1_000_000),
+        };
+        let mut pause = FIRST_PAUSE_NS;
+        loop {
+            let halt = self.kick(kernel)?;
+            let left = self.in_flight();
+            if left == 0 {
+                return Ok(0);
+            }
+            let rest = match deadline {
+                0 | u64::MAX => deadline,
+                _ => deadline.saturating_sub(kernel.now()),
+            };
+            if rest == 0 {
+                return match halt {
+                    Halt::Queue => Err(Error::QueueFull),
+                    _ => Ok(left),
+                };
+            }
+            kernel.check()?;
+            if halt == Halt::Queue {
+                kernel.pause(pause.min(rest));
+                pause = (pause * 2).min(LONGEST_PAUSE_NS);
+            } else {
+                pause = FIRST_PAUSE_NS;
+                kernel.wait(rest.min(TICK_NS))?;
+            }
+        }
+    }
+
+    /// Makes the kernel take as many frames as it can now, refuses those it will never take, and
+    /// reaps. The status words tell how far it came.
+    pub fn kick<K: Kernel>(&mut self, kernel: &mut K) -> Result<Halt> {
+        let outcome = self.drive(kernel);
+        self.publish(u64::MAX);
+        self.reap();
+        outcome
+    }
+
+    fn drive<K: Kernel>(&mut self, kernel: &mut K) -> Result<Halt> {
+        let mut window = u64::MAX;
+        let mut errors = Errors::default();
+        loop {
+            self.look();
+            if self.head.place.count == self.edge.place.count {
+                self.publish(window);
+                window = window.saturating_mul(2);
+                if self.head.place.count == self.edge.place.count {
+                    return Ok(Halt::Nothing);
+                }
+            }
+            let before = self.head.place.count;
+            let result = kernel.kick();
+            self.look();
+            if self.head.place.count != before {
+                self.stall = Stall::default();
+                errors = Errors::default();
+            }
+            if self.head.place.count == self.edge.place.count {
+                continue;
+            }
+            let moved = self.head.place.count != before;
+            let verdict = match self.slots.owner(self.head.place.offset) {
+                Owner::Waiting => errors.verdict(result, moved, &mut self.stall, kernel),
+                _ => Verdict::Refuse(result.err().unwrap_or(libc::EINVAL)),
+            };
+            match verdict {
+                Verdict::Again => {}
+                Verdict::Stop(halt) => return Ok(halt),
+                Verdict::Fail(error) => return Err(error),
+                Verdict::Refuse(errno) => {
+                    self.refuse(errno);
+                    if errno == libc::EMSGSIZE {
+                        self.refresh(kernel);
+                        self.refuse_too_long();
+                    }
+                    self.retract();
+                    window = FIRST_WINDOW;
+                }
+            }
+        }
+    }
+
+    /// Moves the head over the frames that the kernel took.
+    fn look(&mut self) {
+        if self.head.place.count == self.edge.place.count {
+            // What the edge passed over since holds no slot.
+            self.head = self.edge;
+        } else if self.slots.taken(self.last) {
+            // The kernel goes in order: with the last frame it took all.
+            self.head = self.edge;
+        } else {
+            while self.head.place.count < self.edge.place.count
+                && self.slots.taken(self.head.place.offset)
+            {
+                self.head.place = self.lane.next(self.head.place);
+                self.head.sequence = self.published(self.head.sequence) + 1;
+            }
+        }
+    }
+
+    /// Takes the frame at the head out of the ring, and all behind it back to the committed, to
+    /// be published again from the head's slot on.
+    fn refuse(&mut self, errno: Errno) {
+        let mut place = self.head.place;
+        let first = self.published(self.head.sequence);
+        for sequence in first..self.edge.sequence {
+            let record = &mut self.records[sequence];
+            if let State::Published { start, length } = record.state {
+                self.slots.withdraw(place.offset);
+                record.state = match sequence == first {
+                    true => State::Refused { errno, length },
+                    false => State::Committed {
+                        offset: place.offset,
+                        start,
+                        length,
+                    },
+                };
+                place = self.lane.next(place);
+            }
+        }
+        self.edge = super::Cursor {
+            place: self.head.place,
+            sequence: first + 1,
+        };
+        self.head = self.edge;
+        self.stall.gave_up(errno);
+        self.counters.refused();
+    }
+
+    /// Refuses every committed frame that has become too long, so that a ring of them does not
+    /// take a system call each (and the kernel does not log each).
+    fn refuse_too_long(&mut self) {
+        for sequence in self.edge.sequence..self.tail.sequence {
+            if let State::Committed {
+                offset,
+                start,
+                length,
+            } = self.records[sequence].state
+            {
+                let tagged = || self.slots.tagged(offset, start);
+                if self.limits.check(length, tagged).is_err() {
+                    let errno = libc::EMSGSIZE;
+                    self.records[sequence].state = State::Refused { errno, length };
+                    self.counters.refused();
+                }
+            }
+        }
+    }
+}
+
+/// Failures that are given a second chance, since the head last moved.
+#[derive(Default)]
+struct Errors {
+    down: bool,
+    interrupted: u32,
+}
+
+impl Errors {
+    /// What the result of a kick means that left the frame at the head waiting.
+    fn verdict<K: Kernel>(
+        &mut self,
+        result: std::result::Result<(), Errno>,
+        moved: bool,
+        stall: &mut Stall,
+        kernel: &mut K,
+    ) -> Verdict {
+        match result {
+            // The kernel hides an error that came after the first frame; it will repeat it.
+            Ok(()) if moved => Verdict::Again,
+            Ok(()) | Err(libc::EAGAIN) => Verdict::Stop(Halt::Buffer),
+            Err(libc::EINTR) if self.interrupted < MOST_INTERRUPTIONS => {
+                self.interrupted += 1;
+                Verdict::Again
+            }
+            Err(libc::EINTR) => Verdict::Stop(Halt::Buffer),
+            Err(errno) if is_rejection(errno) => match stall.rejected(kernel.now()) {
+                true => Verdict::Refuse(errno),
+                false => Verdict::Stop(Halt::Queue),
+            },
+            // The socket remembers that the interface was down once; only the second time says
+            // that it still is.
+            Err(libc::ENETDOWN) if !self.down => {
+                self.down = true;
+                Verdict::Again
+            }
+            Err(libc::ENETDOWN) => Verdict::Fail(Error::InterfaceDown),
+            Err(libc::ENXIO) | Err(libc::ENODEV) => Verdict::Fail(Error::InterfaceGone),
+            Err(errno) => Verdict::Fail(Error::system("send", errno)),
+        }
+    }
+}

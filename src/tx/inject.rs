@@ -1,0 +1,116 @@
+//! Frames sent one by one or in batches, without a transmit ring.
+
+use super::kernel::Kernel;
+use super::record::State;
+use super::{Limits, Transmitter};
+use crate::error::{Error, Result};
+use crate::sys::call::{Errno, PacketSocket, BATCH};
+use libc::{iovec, sockaddr_ll};
+
+/// A second chance for what a socket reports once although it no longer holds: it remembers that
+/// the interface was down. Nothing was sent then, so trying again sends the frame exactly once.
+fn persist<T>(
+    mut send: impl FnMut() -> std::result::Result<T, Errno>,
+) -> std::result::Result<T, Errno> {
+    let mut down = false;
+    loop {
+        match send() {
+            Err(libc::EINTR) => {}
+            Err(libc::ENETDOWN) if !down => down = true,
+            result => return result,
+        }
+    }
+}
+
+/// What a failed `send` of a frame of `length` bytes means.
+fn failure(errno: Errno, length: usize, limits: &Limits) -> Error {
+    match errno {
+        libc::EAGAIN | libc::ENOBUFS => Error::QueueFull,
+        libc::ENXIO | libc::ENODEV => Error::InterfaceGone,
+        libc::EMSGSIZE => out_of_range(length, limits),
+        libc::EINVAL if length < limits.least() as usize => out_of_range(length, limits),
+        errno => Error::system("send", errno),
+    }
+}
+
+fn out_of_range(length: usize, limits: &Limits) -> Error {
+    Error::FrameLength {
+        length: length as u64,
+        least: limits.least(),
+        most: limits.most(),
+    }
+}
+
+/// Sends `frame` through a socket that has no transmit ring. The kernel judges its length;
+/// `limits` only explain the refusal.
+pub fn one(
+    socket: &PacketSocket,
+    to: Option<&sockaddr_ll>,
+    frame: &[u8],
+    limits: &Limits,
+) -> Result<usize> {
+    persist(|| socket.send(frame, to)).map_err(|errno| failure(errno, frame.len(), limits))
+}
+
+/// Sends `frames` in order through a socket that has no transmit ring, with a system call for
+/// every [`BATCH`]. The result is how many were sent; less than all when one was refused, and the
+/// error when that was the first.
+pub fn batch(
+    socket: &PacketSocket,
+    to: Option<&sockaddr_ll>,
+    frames: &[iovec],
+    limits: &Limits,
+) -> Result<usize> {
+    let mut sent = 0;
+    while sent < frames.len() {
+        let rest = &frames[sent..];
+        let chunk = &rest[..rest.len().min(BATCH)];
+        match persist(|| socket.send_batch(chunk, to)) {
+            Ok(n) => sent += n,
+            Err(_) if sent > 0 => break,
+            Err(errno) => return Err(failure(errno, chunk[0].iov_len, limits)),
+        }
+    }
+    Ok(sent)
+}
+
+impl Transmitter {
+    /// Sends `frame` through the ring, since `send` ignores its buffer on a socket with one. It
+    /// goes behind what was committed before. Its completion, with `user_data` 0, takes its turn.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`] while the ring is full, [`Error::State`] behind an open reservation,
+    /// the reason when the kernel refuses the frame, and those of [`Transmitter::flush`], with
+    /// which the frame stays in the ring.
+    pub fn inject<K: Kernel>(&mut self, kernel: &mut K, frame: &[u8]) -> Result<usize> {
+        if self.edge.sequence != self.tail.sequence {
+            return Err(Error::State(
+                "a reservation is open: commit or abort it before injecting a frame",
+            ));
+        }
+        if !self.ready() {
+            self.kick(kernel)?;
+        }
+        let sequence = self.tail.sequence;
+        let slot = self.tail.place.offset;
+        let reference = self.reserve().ok_or(Error::QueueFull)?.reference;
+        let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        if !self.slots.fill(slot, frame) {
+            self.abort(reference)?;
+            return Err(Error::FrameLength {
+                length: frame.len() as u64,
+                least: self.limits.least(),
+                most: self.limits.longest().min(self.slots.room()),
+            });
+        }
+        if let Err(error) = self.commit(kernel, reference, length, 0, 0) {
+            self.abort(reference)?;
+            return Err(error);
+        }
+        self.kick(kernel)?;
+        match self.records[sequence].state {
+            State::Refused { errno, .. } => Err(Error::system("send", errno)),
+            _ => Ok(frame.len()),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The other side of the transmit ring.
+
+use crate::error::Result;
+use crate::sys::call::{monotonic_ns, sleep_ns, Errno, PacketSocket};
+use crate::wait::{Interrupt, Sleeper};
+
+/// What the transmit ring needs of the kernel. Behind a trait so that tests can play its part.
+pub trait Kernel {
+    /// Asks for the ring's frames to be sent, without waiting. What was sent is told by the
+    /// status words, never by the result.
+    fn kick(&mut self) -> std::result::Result<(), Errno>;
+
+    /// The MTU of the interface now.
+    fn mtu(&mut self) -> std::result::Result<u32, Errno>;
+
+    /// The monotonic clock in nanoseconds.
+    fn now(&mut self) -> u64;
+
+    /// Whether waiting may begin or go on: an error once the caller was asked to stop.
+    fn check(&mut self) -> Result<()>;
+
+    /// Sleeps until the kernel may have given frames back, at most `ns` nanoseconds.
+    fn wait(&mut self, ns: u64) -> Result<()>;
+
+    /// Sleeps for `ns` nanoseconds.
+    fn pause(&mut self, ns: u64);
+}
+
+/// Longest sleep between two looks at the ring where nothing can wake the sleeper.
+const SLICE_NS: u64 = 1_000_000;
+
+/// The kernel behind a packet socket.
+pub struct Outlet<'a> {
+    pub socket: &'a PacketSocket,
+    /// Where frames go; needed with `Mode::Dgram` and on unbound sockets.
+    pub destination: Option<&'a libc::sockaddr_ll>,
+    /// The interface that the frames leave by.
+    pub ifindex: i32,
+    /// What to sleep on. `None` while the handle closes: its event is raised then, which would
+    /// end every sleep at once.
+    pub sleep: Option<(&'a Sleeper, &'a Interrupt)>,
+}
+
+impl Kernel for Outlet<'_> {
+    fn kick(&mut self) -> std::result::Result<(), Errno> {
+        self.socket.kick(self.destination)
+    }
+
+    fn mtu(&mut self) -> std::result::Result<u32, Errno> {
+        let name = self.socket.interface_name(self.ifindex)?;
+        self.socket.mtu(&name)
+    }
+
+    fn now(&mut self) -> u64 {
+        monotonic_ns()
+    }
+
+    fn check(&mut self) -> Result<()> {
+        self.sleep
+            .map_or(Ok(()), |(_, interrupt)| interrupt.check())
+    }
+
+    fn wait(&mut self, ns: u64) -> Result<()> {
+        match self.sleep {
+            Some((sleeper, _)) => {
+                let ms = ns / 1_000_000 + 1;
+                sleeper.sleep(ms.min(i32::MAX as u64) as i32).map(|_| ())
+            }
+            None => {
+                sleep_ns(ns.min(SLICE_NS));
+                Ok(())
+            }
+        }
+    }
+
+    fn pause(&mut self, ns: u64) {
+        sleep_ns(ns);
+    }
+}

@@ -1,0 +1,498 @@
+//! The transmit ring.
+//!
+//! The kernel sends strictly in the order of the slots, beginning where it stopped, and stands
+//! still before a slot that holds nothing to send. So the slots handed to it always follow each
+//! other without a hole, whatever the order in which the caller commits:
+//!
+//! ```text
+//!        settled         head            edge             tail
+//!  records ─┼── SENDING ───┼─ SEND_REQUEST ─┼─ the caller's ──┼─ free
+//! ```
+//!
+//! Up to `settled` frames are sent or refused, up to `head` the kernel took them, up to `edge`
+//! it may take them, up to `tail` they are reserved, or committed behind an open reservation.
+//! A committed frame behind a slot that was given up moves down before it is published.
+//!
+//! A frame is refused where the kernel says so or where the queue rejects it for good. Because
+//! the kernel stays on that slot, the frames behind it are withdrawn and published again one slot
+//! lower; the refused frame keeps its [`record`] and with it its turn among the completions.
+
+#![forbid(unsafe_code)]
+
+mod counters;
+mod flush;
+pub mod inject;
+mod kernel;
+mod limits;
+mod place;
+mod record;
+mod slots;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;
+
+pub use counters::{Counters, Counts};
+pub use kernel::{Kernel, Outlet};
+pub use limits::Limits;
+
+use crate::error::{invalid, Error, Result};
+use crate::ring::geometry::{Mode, Ring, Version};
+use crate::ring::map::View;
+use flush::Stall;
+use place::{Lane, Place};
+use record::{Record, Records, State};
+use slots::{clock_status, Slots};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// What a transmit ring is like.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    pub version: Version,
+    pub mode: Mode,
+    pub ring: Ring,
+    /// Whether `PACKET_TX_HAS_OFF` is on.
+    pub placed: bool,
+    pub limits: Limits,
+    /// References of this handle count from here. Handles whose bases are far apart do not
+    /// mistake each other's reservations for their own.
+    pub base: u64,
+}
+
+/// A free slot for the caller to write a frame into.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot {
+    pub data: NonNull<u8>,
+    /// Bytes at `data` that the frame may use.
+    pub capacity: u32,
+    /// Names this reservation in [`Transmitter::commit`] and [`Transmitter::abort`].
+    pub reference: u64,
+}
+
+/// What became of a frame. As the C API has it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Completion {
+    /// The number that was given to [`Transmitter::commit`].
+    pub user_data: u64,
+    /// When the frame was sent, in nanoseconds since the epoch; 0 when the kernel did not say.
+    pub timestamp: u64,
+    pub length: u32,
+    /// 0 for a frame that was sent, otherwise the negative errno of why not.
+    pub error: i32,
+    /// The `TP_STATUS_TS_*` bits that tell which clock `timestamp` is of.
+    pub status: u32,
+    pub reserved: u32,
+}
+
+/// A boundary between stages: the slot and the record of the first frame behind it.
+#[derive(Clone, Copy, Debug)]
+struct Cursor {
+    place: Place,
+    sequence: u64,
+}
+
+/// The transmit ring of a handle. One thread at a time uses it; [`Counters`] are for all.
+pub struct Transmitter {
+    slots: Slots,
+    lane: Lane,
+    records: Records,
+    limits: Limits,
+    counters: Arc<Counters>,
+    base: u64,
+    /// Reservations made so far; no reference is given out twice.
+    tickets: u64,
+    /// The oldest record whose completion was not collected.
+    oldest: u64,
+    settled: Cursor,
+    head: Cursor,
+    edge: Cursor,
+    tail: Cursor,
+    /// The slot before `edge`, of meaning while `head` is before `edge`.
+    last: usize,
+    stall: Stall,
+}
+
+impl Transmitter {
+    /// Works the new, all-zero transmit ring in `view`. Nothing is allocated after this.
+    pub fn new(view: View, config: &Config) -> Result<Transmitter> {
+        let Config { ring, version, .. } = config;
+        let (mode, placed) = (config.mode, config.placed);
+        let slots = Slots::new(view, ring, *version, mode, placed)
+            .ok_or_else(|| invalid!("the mapping is shorter than the transmit ring"))?;
+        let lane = Lane::new(ring);
+        let start = Cursor {
+            place: lane.first(),
+            sequence: 0,
+        };
+        Ok(Transmitter {
+            slots,
+            records: Records::new(lane.slots()),
+            lane,
+            limits: config.limits,
+            counters: Arc::default(),
+            base: config.base,
+            tickets: 0,
+            oldest: 0,
+            settled: start,
+            head: start,
+            edge: start,
+            tail: start,
+            last: 0,
+            stall: Stall::default(),
+        })
+    }
+
+    /// The counters, to be kept and read wherever they are wanted.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// Frames published and not yet known to be sent or refused.
+    pub fn in_flight(&self) -> u64 {
+        self.edge.place.count - self.settled.place.count
+    }
+
+    /// The limits that frames are held to. They follow the interface by themselves whenever a
+    /// frame runs into them.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Sets other limits, for frames not yet committed.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// The next free slot, or `None` while the ring is full. Several may be open at once; they
+    /// are sent in the order of their reservation.
+    ///
+    /// Completions are kept for as many frames as the ring has slots; beyond that the oldest is
+    /// forgotten. It was counted, though.
+    pub fn reserve(&mut self) -> Option<Slot> {
+        if !self.has_free_slot() || !self.has_free_record() {
+            return None;
+        }
+        let sequence = self.tail.sequence;
+        let offset = self.tail.place.offset;
+        let capacity = self.capacity();
+        let data = self.slots.data(offset, capacity)?;
+        let numbered = self.tickets.wrapping_mul(self.records.capacity());
+        let reference = self
+            .base
+            .wrapping_add(numbered | self.records.index(sequence));
+        self.tickets += 1;
+        self.records[sequence] = Record {
+            tag: reference,
+            state: State::Reserved { offset },
+        };
+        self.tail = Cursor {
+            place: self.lane.next(self.tail.place),
+            sequence: sequence + 1,
+        };
+        Some(Slot {
+            data,
+            capacity,
+            reference,
+        })
+    }
+
+    /// Bytes that a frame may have, by its slot and by the interface.
+    fn capacity(&self) -> u32 {
+        match self.slots.placed() {
+            // The whole slot, since the frame may start anywhere in it.
+            true => self.slots.room(),
+            false => self.slots.room().min(self.limits.longest()),
+        }
+    }
+
+    #[inline(always)]
+    fn has_free_slot(&mut self) -> bool {
+        let full = |tx: &Self| tx.tail.place.count - tx.settled.place.count >= tx.lane.slots();
+        if full(self) {
+            self.reap();
+        }
+        !full(self)
+    }
+
+    /// Whether there is a record to use, forgetting the oldest completion if need be.
+    #[inline(always)]
+    fn has_free_record(&mut self) -> bool {
+        if self.tail.sequence - self.oldest < self.records.capacity() {
+            return true;
+        }
+        if self.oldest == self.settled.sequence {
+            self.reap();
+        }
+        let finished = self.oldest < self.settled.sequence;
+        self.oldest += u64::from(finished);
+        finished
+    }
+
+    /// Whether [`Transmitter::reserve`] would succeed.
+    pub fn ready(&mut self) -> bool {
+        self.has_free_slot()
+            && (self.tail.sequence - self.oldest < self.records.capacity()
+                || self.oldest < self.settled.sequence)
+    }
+
+    /// Whether frames wait for a kick.
+    pub fn waits_for_kick(&self) -> bool {
+        self.head.place.count < self.edge.place.count && !self.slots.taken(self.last)
+    }
+
+    /// The frame of `length` bytes at `offset` of the reservation's data is complete. The slot
+    /// must not be written to from here on.
+    ///
+    /// With an error the reservation stays open.
+    #[inline]
+    pub fn commit<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        reference: u64,
+        length: u32,
+        offset: u32,
+        user_data: u64,
+    ) -> Result<()> {
+        let (sequence, slot) = self.reservation(reference)?;
+        let start = self.slots.data_start() as u16;
+        let plain = offset == 0 && length >= self.limits.least();
+        let start = match plain && length <= self.limits.most().min(self.slots.room()) {
+            true => start,
+            false => self.check(kernel, slot, length, offset)?,
+        };
+        self.records[sequence] = Record {
+            tag: user_data,
+            state: State::Committed {
+                offset: slot,
+                start,
+                length,
+            },
+        };
+        if sequence == self.edge.sequence {
+            self.publish(u64::MAX);
+        }
+        Ok(())
+    }
+
+    /// Gives the reserved slot back unsent.
+    pub fn abort(&mut self, reference: u64) -> Result<()> {
+        let (sequence, _) = self.reservation(reference)?;
+        self.records[sequence].state = State::Aborted;
+        self.forget_aborted();
+        self.publish(u64::MAX);
+        self.retract();
+        Ok(())
+    }
+
+    /// Drops the records of the newest frames that were given up, so that a program which
+    /// reserves and then finds nothing to send does not push out completions.
+    fn forget_aborted(&mut self) {
+        let mut newest = self.tail.sequence;
+        while newest > self.oldest && self.records[newest - 1].state == State::Aborted {
+            newest -= 1;
+        }
+        // Such records hold no slot, so the places stay.
+        for cursor in [
+            &mut self.settled,
+            &mut self.head,
+            &mut self.edge,
+            &mut self.tail,
+        ] {
+            cursor.sequence = cursor.sequence.min(newest);
+        }
+    }
+
+    /// The record and slot of an open reservation.
+    #[inline(always)]
+    fn reservation(&self, reference: u64) -> Result<(u64, usize)> {
+        let held = Error::NotHeld("this slot");
+        let first = self.edge.sequence;
+        let index = reference.wrapping_sub(self.base);
+        let ahead = self.records.index(index.wrapping_sub(first));
+        if ahead >= self.tail.sequence - first {
+            return Err(held);
+        }
+        match self.records[first + ahead] {
+            Record {
+                tag,
+                state: State::Reserved { offset },
+            } if tag == reference => Ok((first + ahead, offset)),
+            _ => Err(held),
+        }
+    }
+
+    /// Where in its slot a frame starts that is not a plain one of usual length.
+    #[cold]
+    fn check<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        slot: usize,
+        length: u32,
+        offset: u32,
+    ) -> Result<u16> {
+        if offset != 0 && !self.slots.placed() {
+            return Err(invalid!(
+                "slot.offset {offset} must be 0: the handle was not set to place frames freely"
+            ));
+        }
+        let start = offset
+            .checked_add(self.slots.data_start())
+            .and_then(|start| u16::try_from(start).ok())
+            .ok_or_else(|| invalid!("slot.offset {offset} is beyond what a header can express"))?;
+        let room = self.slots.room().saturating_sub(offset);
+        if length > room {
+            return Err(Error::FrameLength {
+                length: length.into(),
+                least: self.limits.least(),
+                most: self.limits.longest().min(room),
+            });
+        }
+        let tagged = || self.slots.tagged(slot, start);
+        if self.limits.check(length, tagged).is_err() {
+            self.refresh(kernel);
+            let tagged = || self.slots.tagged(slot, start);
+            self.limits.check(length, tagged)?;
+        }
+        Ok(start)
+    }
+
+    /// Learns the MTU anew. An interface that cannot be asked keeps its old one.
+    fn refresh<K: Kernel>(&mut self, kernel: &mut K) {
+        if let Ok(mtu) = kernel.mtu() {
+            self.limits.mtu = mtu;
+        }
+    }
+
+    /// Publishes at most `most` committed frames, up to the first open reservation.
+    #[inline]
+    fn publish(&mut self, most: u64) {
+        let limit = self.edge.place.count.saturating_add(most);
+        while self.edge.sequence < self.tail.sequence && self.edge.place.count < limit {
+            match self.records[self.edge.sequence].state {
+                State::Committed {
+                    offset,
+                    start,
+                    length,
+                } => self.publish_one(offset, start, length),
+                State::Reserved { .. } => break,
+                _ => {}
+            }
+            self.edge.sequence += 1;
+        }
+        if self.edge.sequence == self.tail.sequence {
+            self.tail.place = self.edge.place;
+        }
+        self.counters.set_in_flight(self.in_flight());
+    }
+
+    #[inline(always)]
+    fn publish_one(&mut self, offset: usize, start: u16, length: u32) {
+        let slot = self.edge.place.offset;
+        if slot != offset {
+            self.slots.copy(offset, slot, start, length);
+        }
+        self.slots.publish(slot, start, length);
+        self.records[self.edge.sequence].state = State::Published { start, length };
+        self.last = slot;
+        self.edge.place = self.lane.next(self.edge.place);
+    }
+
+    /// Moves the tail back over slots that nobody uses any more.
+    fn retract(&mut self) {
+        let used = (self.edge.sequence..self.tail.sequence)
+            .rev()
+            .find_map(|sequence| match self.records[sequence].state {
+                State::Reserved { offset } | State::Committed { offset, .. } => Some(offset),
+                _ => None,
+            });
+        self.tail.place = match used {
+            Some(offset) => self.lane.next(self.lane.find(offset, self.edge.place)),
+            None => self.edge.place,
+        };
+    }
+
+    /// The first published record from `sequence` on, or the edge.
+    fn published(&self, mut sequence: u64) -> u64 {
+        while sequence < self.edge.sequence
+            && !matches!(self.records[sequence].state, State::Published { .. })
+        {
+            sequence += 1;
+        }
+        sequence
+    }
+
+    /// Learns from the status words which frames the kernel is done with. In order, although
+    /// the kernel may be done with a later frame first.
+    pub fn reap(&mut self) {
+        let (mut frames, mut bytes) = (0, 0);
+        while self.settled.sequence < self.edge.sequence {
+            let record = &mut self.records[self.settled.sequence];
+            if let State::Published { length, .. } = record.state {
+                let stamp = match self.slots.finished(self.settled.place.offset) {
+                    Some(stamp) => stamp,
+                    None => break,
+                };
+                record.state = State::Sent {
+                    clock: stamp.clock,
+                    length,
+                    timestamp: stamp.time,
+                };
+                self.settled.place = self.lane.next(self.settled.place);
+                frames += 1;
+                bytes += u64::from(length);
+            }
+            self.settled.sequence += 1;
+        }
+        if self.head.sequence < self.settled.sequence {
+            self.head = self.settled;
+        }
+        if frames > 0 {
+            self.counters.sent(frames, bytes);
+            self.counters.set_in_flight(self.in_flight());
+        }
+    }
+
+    /// Writes what became of finished frames into `out`, oldest first, each once. The result is
+    /// how many.
+    pub fn complete(&mut self, out: &mut [Completion]) -> usize {
+        self.reap();
+        let mut written = 0;
+        while written < out.len() && self.oldest < self.settled.sequence {
+            let record = self.records[self.oldest];
+            self.oldest += 1;
+            if let Some(completion) = completion(&record) {
+                out[written] = completion;
+                written += 1;
+            }
+        }
+        written
+    }
+}
+
+/// The completion of a finished frame; `None` for one that was given up.
+fn completion(record: &Record) -> Option<Completion> {
+    let user_data = record.tag;
+    match record.state {
+        State::Sent {
+            clock,
+            length,
+            timestamp,
+        } => Some(Completion {
+            user_data,
+            timestamp,
+            length,
+            status: clock_status(clock),
+            ..Completion::default()
+        }),
+        State::Refused { errno, length } => Some(Completion {
+            user_data,
+            length,
+            error: -errno,
+            ..Completion::default()
+        }),
+        _ => None,
+    }
+}

@@ -1,0 +1,211 @@
+//! The slots of a transmit ring: headers, status words and data.
+
+use crate::ring::geometry::{Mode, Ring, Version};
+use crate::ring::map::View;
+use crate::ring::status::{Word, Word32, WordLong};
+use crate::sys::layout::{v1, v2, v3, TX_OWNER};
+use libc::{TP_STATUS_AVAILABLE, TP_STATUS_SENDING, TP_STATUS_SEND_REQUEST};
+use std::ptr::NonNull;
+
+/// The bits of a status that tell which clock a timestamp is of.
+const CLOCKS: u32 =
+    libc::TP_STATUS_TS_SOFTWARE | libc::TP_STATUS_TS_SYS_HARDWARE | libc::TP_STATUS_TS_RAW_HARDWARE;
+
+/// [`CLOCKS`] are in the highest byte of a status.
+const CLOCK_SHIFT: u32 = 24;
+const _: () = assert!(CLOCKS >> CLOCK_SHIFT << CLOCK_SHIFT == CLOCKS);
+
+/// Who owns a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The kernel has not looked at it.
+    Waiting,
+    /// The kernel is sending it.
+    Sending,
+    /// This program; the kernel took the frame and is done with it.
+    Program,
+    /// Neither: the kernel refused the frame and stands still before it.
+    Refused,
+}
+
+/// When a frame was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The clock bits of the status, shifted into a byte; 0 for no timestamp.
+    pub clock: u8,
+    /// Nanoseconds since the epoch.
+    pub time: u64,
+}
+
+/// The clock bits of a status word that `clock` of a [`Stamp`] stands for.
+pub fn clock_status(clock: u8) -> u32 {
+    u32::from(clock) << CLOCK_SHIFT
+}
+
+/// A transmit ring as an array of slots, each named by its byte offset.
+pub struct Slots {
+    view: View,
+    version: Version,
+    mode: Mode,
+    /// Whether the kernel reads from the header where the frame starts (`PACKET_TX_HAS_OFF`).
+    placed: bool,
+    frame_size: u32,
+}
+
+impl Slots {
+    /// The slots of `ring` in `view`, or `None` when the view is too short.
+    pub fn new(
+        view: View,
+        ring: &Ring,
+        version: Version,
+        mode: Mode,
+        placed: bool,
+    ) -> Option<Slots> {
+        let fits = view.len() as u64 >= ring.bytes()
+            && ring.frame_size as usize > version.tx_data_offset();
+        fits.then(|| Slots {
+            view,
+            version,
+            mode,
+            placed,
+            frame_size: ring.frame_size,
+        })
+    }
+
+    /// Offset of the first byte in a slot that a frame may use.
+    #[inline(always)]
+    pub fn data_start(&self) -> u32 {
+        self.version.tx_data_offset() as u32
+    }
+
+    /// Bytes of a slot that a frame may use.
+    #[inline(always)]
+    pub fn room(&self) -> u32 {
+        self.frame_size - self.data_start()
+    }
+
+    /// Whether a frame may start anywhere in its slot.
+    pub fn placed(&self) -> bool {
+        self.placed
+    }
+
+    /// The address of the first `len` bytes that a frame may use.
+    #[inline(always)]
+    pub fn data(&self, slot: usize, len: u32) -> Option<NonNull<u8>> {
+        self.view
+            .pointer(slot + self.data_start() as usize, len as usize)
+    }
+
+    /// Copies `bytes` to the start of the data; false when they do not fit.
+    pub fn fill(&self, slot: usize, bytes: &[u8]) -> bool {
+        bytes.len() <= self.room() as usize
+            && self.view.write(slot + self.data_start() as usize, bytes)
+    }
+
+    /// Whether the Ethernet frame at `start` of a slot carries an 802.1Q tag. The kernel makes
+    /// room beyond the MTU for this tag alone, not for that of 802.1ad.
+    pub fn tagged(&self, slot: usize, start: u16) -> bool {
+        let word = self.view.u32(slot + start as usize + 12).unwrap_or(0);
+        word.to_ne_bytes()[..2] == [0x81, 0x00]
+    }
+
+    #[inline(always)]
+    fn status(&self, slot: usize) -> u32 {
+        match self.version {
+            Version::V1 => WordLong::load(&self.view, slot + v1::STATUS),
+            Version::V2 => Word32::load(&self.view, slot + v2::STATUS),
+            Version::V3 => Word32::load(&self.view, slot + v3::STATUS),
+        }
+        // A slot outside of the view does not exist, and nobody will ever take it.
+        .unwrap_or(TP_STATUS_SEND_REQUEST)
+    }
+
+    #[inline(always)]
+    fn set_status(&self, slot: usize, status: u32) {
+        match self.version {
+            Version::V1 => WordLong::store(&self.view, slot + v1::STATUS, status),
+            Version::V2 => Word32::store(&self.view, slot + v2::STATUS, status),
+            Version::V3 => Word32::store(&self.view, slot + v3::STATUS, status),
+        };
+    }
+
+    /// Who owns `slot` now.
+    #[inline(always)]
+    pub fn owner(&self, slot: usize) -> Owner {
+        match self.status(slot) & TX_OWNER {
+            TP_STATUS_AVAILABLE => Owner::Program,
+            TP_STATUS_SENDING => Owner::Sending,
+            TP_STATUS_SEND_REQUEST => Owner::Waiting,
+            _ => Owner::Refused,
+        }
+    }
+
+    /// Whether the kernel took the frame in `slot`, be it sent or still being sent.
+    #[inline(always)]
+    pub fn taken(&self, slot: usize) -> bool {
+        matches!(self.owner(slot), Owner::Program | Owner::Sending)
+    }
+
+    /// When the frame in `slot` was sent, if the kernel is done with it.
+    #[inline(always)]
+    pub fn finished(&self, slot: usize) -> Option<Stamp> {
+        let status = self.status(slot);
+        if status & TX_OWNER != TP_STATUS_AVAILABLE {
+            return None;
+        }
+        let clock = ((status & CLOCKS) >> CLOCK_SHIFT) as u8;
+        let time = match clock {
+            0 => 0,
+            _ => self.time(slot),
+        };
+        Some(Stamp { clock, time })
+    }
+
+    #[cold]
+    fn time(&self, slot: usize) -> u64 {
+        let (sec, subsec, unit) = match self.version {
+            Version::V1 => (v1::SEC, v1::USEC, 1_000),
+            Version::V2 => (v2::SEC, v2::NSEC, 1),
+            Version::V3 => (v3::SEC, v3::NSEC, 1),
+        };
+        let read = |at| u64::from(self.view.u32(slot + at).unwrap_or(0));
+        read(sec) * 1_000_000_000 + read(subsec) * unit
+    }
+
+    /// Hands the frame of `length` bytes at `start` of `slot` to the kernel.
+    #[inline(always)]
+    pub fn publish(&self, slot: usize, start: u16, length: u32) {
+        let (mac, net) = match (self.placed, self.mode) {
+            (false, _) => (0, 0),
+            (true, Mode::Raw) => (start, 0),
+            (true, Mode::Dgram) => (0, start),
+        };
+        let (at_length, at_snaplen, at_mac, at_net) = match self.version {
+            Version::V1 => (v1::LEN, v1::SNAPLEN, v1::MAC, v1::NET),
+            Version::V2 => (v2::LEN, v2::SNAPLEN, v2::MAC, v2::NET),
+            Version::V3 => (v3::LEN, v3::SNAPLEN, v3::MAC, v3::NET),
+        };
+        self.view.set_u32(slot + at_length, length);
+        self.view.set_u32(slot + at_snaplen, length);
+        self.view.set_u16(slot + at_mac, mac);
+        self.view.set_u16(slot + at_net, net);
+        if self.version == Version::V3 {
+            // Anything else and the kernel refuses the frame.
+            self.view.set_u32(slot + v3::NEXT, 0);
+        }
+        self.set_status(slot, TP_STATUS_SEND_REQUEST);
+    }
+
+    /// Takes `slot` back from the kernel, which has not taken its frame yet. Allowed only while
+    /// no `send` runs on the socket, since the kernel looks at transmit slots nowhere else.
+    pub fn withdraw(&self, slot: usize) {
+        self.set_status(slot, TP_STATUS_AVAILABLE);
+    }
+
+    /// Copies the frame of `length` bytes at `start` from one slot to another.
+    pub fn copy(&self, from: usize, to: usize, start: u16, length: u32) {
+        let start = start as usize;
+        self.view
+            .copy_within(from + start, to + start, length as usize);
+    }
+}
