@@ -1,0 +1,1016 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * libpktring: capture and transmit through every Linux PACKET_MMAP ring. */
+
+#ifndef PKTRING_H
+#define PKTRING_H
+
+/* Generated from src/capi by cbindgen: `BLESS=1 cargo test --test header` rewrites it. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * A capture or transmit handle: one packet socket with up to two rings. pktring_open() makes
+ * one, pktring_close() ends it.
+ */
+typedef struct pktring pktring_t;
+
+/**
+ * Least CPU time a frame, and room for bursts: V3, 64 MiB in blocks of 4 MiB. The default.
+ */
+#define PKTRING_PROFILE_THROUGHPUT 0
+
+/**
+ * Least time from arrival to delivery: V2, 8 MiB.
+ */
+#define PKTRING_PROFILE_LATENCY 1
+
+/**
+ * Least memory: V3, 1 MiB.
+ */
+#define PKTRING_PROFILE_LOW_MEMORY 2
+
+/**
+ * TPACKET_V1: the oldest ring, one slot a frame, microseconds, loses VLAN tags.
+ */
+#define PKTRING_V1 0
+
+/**
+ * TPACKET_V2: one slot a frame, nanoseconds. Frames are handed over one by one as they
+ * arrive, which makes it the version of least latency.
+ */
+#define PKTRING_V2 1
+
+/**
+ * TPACKET_V3: frames of any size packed into blocks, which are handed over when they are full
+ * or the retire timeout has passed. The version of least cost a frame.
+ */
+#define PKTRING_V3 2
+
+/**
+ * Receive: a direction of pktring_set_ring(), an event of pktring_wait().
+ */
+#define PKTRING_RX 1
+
+/**
+ * Transmit: a direction of pktring_set_ring(), an event of pktring_wait().
+ */
+#define PKTRING_TX 2
+
+/**
+ * Frames start with their link-level header (SOCK_RAW).
+ */
+#define PKTRING_RAW 3
+
+/**
+ * Frames start with their network header; the kernel takes the link-level header off and puts
+ * it on (SOCK_DGRAM).
+ */
+#define PKTRING_DGRAM 2
+
+/**
+ * Feature of a V3 receive ring: fill in pktring_frame.rxhash (TP_FT_REQ_FILL_RXHASH).
+ */
+#define PKTRING_RXHASH 1
+
+/**
+ * The frame was larger than its V1 or V2 slot and cut (TP_STATUS_COPY).
+ */
+#define PKTRING_STATUS_COPY (1u << 1)
+
+/**
+ * Packets were dropped since the statistics were read last (TP_STATUS_LOSING).
+ */
+#define PKTRING_STATUS_LOSING (1u << 2)
+
+/**
+ * The checksum in the frame is not computed yet: the frame was sent by this host or a guest,
+ * which leaves that to hardware (TP_STATUS_CSUMNOTREADY). Do not check it.
+ */
+#define PKTRING_STATUS_CSUMNOTREADY (1u << 3)
+
+/**
+ * pktring_frame.vlan_tci is valid (TP_STATUS_VLAN_VALID).
+ */
+#define PKTRING_STATUS_VLAN_VALID (1u << 4)
+
+/**
+ * The block was handed over by the retire timeout (TP_STATUS_BLK_TMO).
+ */
+#define PKTRING_STATUS_BLK_TMO (1u << 5)
+
+/**
+ * pktring_frame.vlan_tpid is valid (TP_STATUS_VLAN_TPID_VALID).
+ */
+#define PKTRING_STATUS_VLAN_TPID_VALID (1u << 6)
+
+/**
+ * The kernel or the NIC has checked the transport checksum (TP_STATUS_CSUM_VALID).
+ */
+#define PKTRING_STATUS_CSUM_VALID (1u << 7)
+
+/**
+ * The frame is a TCP segment that the NIC or the kernel put together from several
+ * (TP_STATUS_GSO_TCP). It can be longer than the MTU.
+ */
+#define PKTRING_STATUS_GSO_TCP (1u << 8)
+
+/**
+ * The timestamp was taken by the kernel when it received the frame (TP_STATUS_TS_SOFTWARE).
+ */
+#define PKTRING_STATUS_TS_SOFTWARE (1u << 29)
+
+/**
+ * The timestamp was taken by the NIC, of its own clock (TP_STATUS_TS_RAW_HARDWARE). Without
+ * either bit it was taken when the frame was put into the ring.
+ */
+#define PKTRING_STATUS_TS_RAW_HARDWARE (1u << 31)
+
+/**
+ * Bit of pktring_frame.flags: rxhash is valid.
+ */
+#define PKTRING_FRAME_RXHASH 1
+
+/**
+ * Value of a counter that this kernel or ring does not have.
+ */
+#define PKTRING_UNAVAILABLE UINT64_MAX
+
+/**
+ * Bytes of an error buffer, terminating NUL included.
+ */
+#define PKTRING_ERRBUF_SIZE 256
+
+/**
+ * One instruction of a classic BPF program, laid out like struct sock_filter of
+ * linux/filter.h and struct bpf_insn of libpcap.
+ */
+struct pktring_insn {
+    /**
+     * Operation.
+     */
+    uint16_t code;
+    /**
+     * Instructions to skip when a comparison is true.
+     */
+    uint8_t jt;
+    /**
+     * Instructions to skip when it is false.
+     */
+    uint8_t jf;
+    /**
+     * Operand.
+     */
+    uint32_t k;
+};
+
+/**
+ * Geometry of one ring: struct tpacket_req and tpacket_req3 of the kernel.
+ *
+ * Set size to sizeof(struct pktring_ring) and the rest to zero, then what you want to choose
+ * yourself: zero means the default.
+ */
+struct pktring_ring {
+    /**
+     * sizeof(struct pktring_ring).
+     */
+    size_t size;
+    /**
+     * Bytes of a block: a multiple of the page size, less than 2 GiB. The kernel rounds its
+     * allocation up to a power of two.
+     */
+    uint32_t block_size;
+    /**
+     * Blocks in the ring: 1 to 524288 on 64-bit systems.
+     */
+    uint32_t block_count;
+    /**
+     * Bytes of a slot: a multiple of 16, from header plus reserve up to the block size. V3
+     * receive rings check it and otherwise ignore it.
+     */
+    uint32_t frame_size;
+    /**
+     * Slots in the ring. Follows from the others; 0, or exactly that number.
+     */
+    uint32_t frame_count;
+    /**
+     * V3 receive: milliseconds after which the kernel hands over a block that is not full.
+     */
+    uint32_t retire_timeout_ms;
+    /**
+     * V3 receive: bytes at the start of every block that are yours; the kernel keeps them.
+     */
+    uint32_t private_size;
+    /**
+     * V3 receive: 0 or PKTRING_RXHASH.
+     */
+    uint32_t features;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+};
+
+/**
+ * What a ring is to be planned for, see pktring_ring_fit().
+ */
+struct pktring_budget {
+    /**
+     * sizeof(struct pktring_budget).
+     */
+    size_t size;
+    /**
+     * Bytes that the ring may take at most.
+     */
+    uint64_t memory;
+    /**
+     * PKTRING_V1, PKTRING_V2 or PKTRING_V3.
+     */
+    uint32_t version;
+    /**
+     * PKTRING_RX or PKTRING_TX.
+     */
+    uint32_t direction;
+    /**
+     * PKTRING_RAW or PKTRING_DGRAM; 0 means PKTRING_RAW.
+     */
+    uint32_t mode;
+    /**
+     * Bytes of the longest frame that is to fit whole: the snaplen, or the MTU plus the
+     * link-level header (14 for Ethernet, 18 with a VLAN tag).
+     */
+    uint32_t frame_length;
+    /**
+     * Headroom before each frame in bytes, as set by PACKET_RESERVE.
+     */
+    uint32_t reserve;
+    /**
+     * Bytes of the virtio_net header before each frame: 0, 10 or 12.
+     */
+    uint32_t vnet_header;
+};
+
+/**
+ * Link-level address of a frame, laid out like the kernel's `struct sockaddr_ll`.
+ */
+struct pktring_addr {
+    /**
+     * Always AF_PACKET.
+     */
+    uint16_t family;
+    /**
+     * EtherType in network byte order. Of a frame with a VLAN tag that the kernel stripped:
+     * the inner protocol.
+     */
+    uint16_t protocol;
+    /**
+     * Index of the interface that the frame came in or went out through.
+     */
+    int32_t ifindex;
+    /**
+     * ARPHRD_* type of the interface.
+     */
+    uint16_t hatype;
+    /**
+     * PACKET_HOST 0, PACKET_BROADCAST 1, PACKET_MULTICAST 2, PACKET_OTHERHOST 3 or
+     * PACKET_OUTGOING 4.
+     */
+    uint8_t pkttype;
+    /**
+     * Valid bytes of addr.
+     */
+    uint8_t halen;
+    /**
+     * The sender's link-level address.
+     */
+    uint8_t addr[8];
+};
+
+/**
+ * One captured frame. Filled by pktring_next_frame() and pktring_next_batch(), whatever the
+ * TPACKET version of the ring; 64 bytes, one cache line.
+ *
+ * The pointers lead into the ring. They are valid from the call that filled this struct until
+ * the frame is given to pktring_release(), and never longer than the handle. Copies of the
+ * struct are as good as the original.
+ */
+struct pktring_frame {
+    /**
+     * The frame's bytes, from the link-level header (PKTRING_RAW) or the network header
+     * (PKTRING_DGRAM). The memory is writable by the program, and the kernel overwrites it
+     * once the frame is released.
+     */
+    const uint8_t *data;
+    /**
+     * When the frame was received, in nanoseconds since 1970-01-01 00:00 UTC (of the NIC's own
+     * clock where PKTRING_STATUS_TS_RAW_HARDWARE is set). V1 rings resolve microseconds.
+     */
+    uint64_t timestamp;
+    /**
+     * Bytes at data.
+     */
+    uint32_t caplen;
+    /**
+     * Bytes the frame had on the wire. More than caplen where it was cut to the snaplen or to
+     * a V1 or V2 slot.
+     */
+    uint32_t len;
+    /**
+     * PKTRING_STATUS_* bits, as the kernel wrote them (tp_status).
+     */
+    uint32_t status;
+    /**
+     * Flow hash. Valid where flags has PKTRING_FRAME_RXHASH.
+     */
+    uint32_t rxhash;
+    /**
+     * VLAN tag that the kernel took off the frame: priority, DEI and VLAN id. Valid where
+     * status has PKTRING_STATUS_VLAN_VALID. V1 rings lose it.
+     */
+    uint16_t vlan_tci;
+    /**
+     * EtherType of that tag, 0x8100 or 0x88a8 for example. Valid where status has
+     * PKTRING_STATUS_VLAN_TPID_VALID.
+     */
+    uint16_t vlan_tpid;
+    /**
+     * Offset of the network header from data, in bytes.
+     */
+    uint16_t net_offset;
+    /**
+     * PKTRING_FRAME_* bits.
+     */
+    uint16_t flags;
+    /**
+     * Where the frame came from. Never NULL.
+     */
+    const struct pktring_addr *addr;
+    /**
+     * The library's: identifies the frame to pktring_release().
+     */
+    uint64_t number;
+    /**
+     * The library's.
+     */
+    uint64_t slot;
+};
+
+/**
+ * One whole block of a V3 ring. Filled by pktring_next_block().
+ *
+ * The pointers lead into the ring. They are valid until the block is given to
+ * pktring_release_block(), and never longer than the handle.
+ */
+struct pktring_block {
+    /**
+     * Start of the block: the kernel's struct tpacket_block_desc.
+     */
+    const uint8_t *base;
+    /**
+     * The caller's area, private_size bytes that the kernel never writes. NULL without one.
+     */
+    uint8_t *private_area;
+    /**
+     * Timestamp of the first frame, in nanoseconds since 1970-01-01 00:00 UTC.
+     */
+    uint64_t first_timestamp;
+    /**
+     * Timestamp of the last frame; where the block was handed over by the retire timeout, the
+     * time of that.
+     */
+    uint64_t last_timestamp;
+    /**
+     * The kernel's count of blocks filled, starting with 1. Without a gap as long as no other
+     * process consumes the ring.
+     */
+    uint64_t sequence;
+    /**
+     * Bytes used in the block, descriptor and private area included.
+     */
+    uint32_t length;
+    /**
+     * Frames in the block.
+     */
+    uint32_t frame_count;
+    /**
+     * PKTRING_STATUS_* bits of the block; PKTRING_STATUS_BLK_TMO: handed over by the retire
+     * timeout before it was full.
+     */
+    uint32_t status;
+    /**
+     * Bytes at private_area.
+     */
+    uint32_t private_size;
+    /**
+     * Offset of the first frame's header from base, in bytes.
+     */
+    uint32_t first_offset;
+    /**
+     * Size of the block in bytes: no frame reaches beyond base + size.
+     */
+    uint32_t size;
+    /**
+     * The library's: identifies the block to pktring_release_block().
+     */
+    uint64_t number;
+    /**
+     * The library's.
+     */
+    uint64_t slot;
+};
+
+/**
+ * Called by pktring_dispatch() and pktring_loop() for every frame.
+ *
+ * @param user   the pointer given to them
+ * @param frame  the frame, valid until the callback returns; it must not be released
+ *
+ * A C++ callback must not throw, and no callback may leave with longjmp().
+ */
+typedef void (*pktring_handler)(void *user, const struct pktring_frame *frame);
+
+/**
+ * Counters of a handle since it was activated. They never wrap and are never reset. A counter
+ * that does not apply to the handle is 0 on one that never could (transmit counters of a
+ * receive-only handle) and PKTRING_UNAVAILABLE where the kernel does not tell.
+ */
+struct pktring_stats {
+    /**
+     * sizeof(struct pktring_stats).
+     */
+    size_t size;
+    /**
+     * Packets that the kernel took for this handle after the filter, dropped ones included
+     * (tp_packets).
+     */
+    uint64_t received;
+    /**
+     * Packets that the kernel dropped because the ring had no room (tp_drops). What arrived in
+     * the ring is received minus dropped.
+     */
+    uint64_t dropped;
+    /**
+     * Times the kernel found the ring full (tp_freeze_q_cnt); V3 only, otherwise
+     * PKTRING_UNAVAILABLE.
+     */
+    uint64_t freezes;
+    /**
+     * Frames handed to the program.
+     */
+    uint64_t frames;
+    /**
+     * Captured bytes of these frames, except for those of whole blocks.
+     */
+    uint64_t bytes;
+    /**
+     * Frames that the program holds now.
+     */
+    uint64_t held;
+    /**
+     * Times a wait went to sleep and was woken.
+     */
+    uint64_t wakeups;
+    /**
+     * Frames that were skipped because the ring contents could not be right.
+     */
+    uint64_t corrupt;
+    /**
+     * Frames sent: given to the driver or the queueing discipline and completed.
+     */
+    uint64_t tx_frames;
+    /**
+     * Bytes of these frames.
+     */
+    uint64_t tx_bytes;
+    /**
+     * Frames that the kernel refused.
+     */
+    uint64_t tx_refused;
+    /**
+     * Frames committed and neither sent nor refused yet.
+     */
+    uint64_t tx_in_flight;
+};
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Opens a handle on a network interface, without touching the network yet.
+ *
+ * What follows is: pktring_set_*() and pktring_set_ring() as needed, then pktring_activate(),
+ * which makes the socket and the rings. A handle that is activated without any
+ * pktring_set_ring() gets one receive ring with the defaults.
+ *
+ * @param device  name of the interface, 1 to 15 bytes; NULL or "any" for all interfaces. It is
+ *                looked up by pktring_activate().
+ * @param errbuf  receives the error text; PKTRING_ERRBUF_SIZE bytes, or NULL
+ * @return the handle, to be freed with pktring_close(); NULL with errno set and the text in
+ *         errbuf when the name cannot be one (EINVAL) or memory or descriptors ran out.
+ *
+ * A handle that stays open across fork() belongs to the parent: every call in the child
+ * returns -EBADF.
+ */
+pktring_t *pktring_open(const char *device, char *errbuf);
+
+/**
+ * Opens an interface for capture in one call: a receive ring with the defaults, activated.
+ *
+ * The same as pktring_open(), pktring_set_snaplen(), pktring_set_promisc() and
+ * pktring_activate() in turn. Frames that arrive from now on wait in the ring.
+ *
+ * @param device   name of the interface; NULL or "any" for all interfaces
+ * @param snaplen  bytes to keep of each frame; 0: all
+ * @param promisc  not 0: also receive frames that are addressed to other stations
+ * @param errbuf   receives the error text; PKTRING_ERRBUF_SIZE bytes, or NULL
+ * @return the handle, to be freed with pktring_close(); NULL with errno set and the text in
+ *         errbuf on failure, for the reasons that pktring_activate() names.
+ */
+pktring_t *pktring_open_capture(const char *device, uint32_t snaplen, int promisc, char *errbuf);
+
+/**
+ * Opens an interface for transmission in one call: a transmit ring with the defaults,
+ * activated.
+ *
+ * The same as pktring_open(), pktring_set_ring() with PKTRING_TX and pktring_activate() in
+ * turn. The handle receives nothing and costs the receive path nothing.
+ *
+ * @param device  name of the interface
+ * @param errbuf  receives the error text; PKTRING_ERRBUF_SIZE bytes, or NULL
+ * @return the handle, to be freed with pktring_close(); NULL with errno set and the text in
+ *         errbuf on failure, for the reasons that pktring_activate() names.
+ */
+pktring_t *pktring_open_transmit(const char *device, char *errbuf);
+
+/**
+ * Makes the socket and its rings as set before, and starts to receive.
+ *
+ * Everything is done in the one order in which the kernel neither refuses nor ignores an
+ * option, and in which no packet is seen that does not meet the filter and the interface: a
+ * handle never delivers a packet from before, or from elsewhere.
+ *
+ * @param handle  a handle that is not active
+ * @return 0, or a negative errno value with the text in pktring_geterr(); the handle then has
+ *         no socket and no ring, and can be changed and activated again:
+ *         - -EPERM   CAP_NET_RAW is missing
+ *         - -ENODEV  there is no such interface
+ *         - -ENOMEM  the kernel has no memory for the ring; nothing smaller is set up instead
+ *         - -EINVAL  settings that do not fit each other; the text names them
+ *         - -EBUSY   the handle is active already
+ *         - -EFAULT  handle is NULL
+ *
+ * An interface that is down is no failure: capture starts when it comes up.
+ */
+int pktring_activate(pktring_t *handle);
+
+/**
+ * Closes a handle and frees everything that belongs to it.
+ *
+ * Pointers into its rings become invalid. Calls of other threads that are waiting (pktring_wait,
+ * pktring_dispatch, pktring_loop, pktring_tx_flush) return -ESHUTDOWN before the handle is
+ * freed; calls that do not wait must not run at the same time. Frames that were given to the
+ * kernel and not sent yet are waited for, for at most one second.
+ *
+ * @param handle  the handle; NULL is allowed and does nothing
+ * @return 0 when everything committed was sent or refused; the number of frames that were still
+ *         in flight after one second (the kernel goes on sending those it has begun); -EBUSY
+ *         when called from inside a callback of the same handle, which is left as it is;
+ *         -EBADF in a child forked after the handle was opened.
+ */
+int pktring_close(pktring_t *handle);
+
+/**
+ * Chooses the TPACKET version (PACKET_VERSION). Set it before the rings, which are checked
+ * against it.
+ *
+ * @param handle   a handle that is not active
+ * @param version  PKTRING_V1, PKTRING_V2 or PKTRING_V3 (default)
+ * @return 0; -EINVAL for another value; -EBUSY when active; -EFAULT when handle is NULL
+ */
+int pktring_set_version(pktring_t *handle, uint32_t version);
+
+/**
+ * Chooses whether frames carry their link-level header.
+ *
+ * @param handle  a handle that is not active
+ * @param mode    PKTRING_RAW (default) or PKTRING_DGRAM
+ * @return 0; -EINVAL for another value; -EBUSY when active; -EFAULT when handle is NULL
+ */
+int pktring_set_mode(pktring_t *handle, uint32_t mode);
+
+/**
+ * Chooses the protocol to receive: the third argument of socket(2) for a packet socket.
+ *
+ * A handle for one protocol does not see frames that this host sends.
+ *
+ * @param handle     a handle that is not active
+ * @param ethertype  EtherType in host byte order, 1 to 65535; 3 (ETH_P_ALL): every protocol;
+ *                   0: the default, which is every protocol for a handle with a receive ring
+ *                   and none for one that only transmits
+ * @return 0; -EINVAL above 65535; -EBUSY when active; -EFAULT when handle is NULL
+ */
+int pktring_set_protocol(pktring_t *handle, uint32_t ethertype);
+
+/**
+ * Chooses the TPACKET version and the defaults of the rings for a purpose.
+ *
+ * Replaces an earlier pktring_set_version(); rings that were set keep what they name.
+ *
+ * @param handle   a handle that is not active
+ * @param profile  PKTRING_PROFILE_THROUGHPUT (default), PKTRING_PROFILE_LATENCY or
+ *                 PKTRING_PROFILE_LOW_MEMORY
+ * @return 0; -EINVAL for another value; -EBUSY when active; -EFAULT when handle is NULL
+ */
+int pktring_set_profile(pktring_t *handle, uint32_t profile);
+
+/**
+ * Limits how many bytes of each frame are kept, exactly, with every version: longer frames are
+ * cut in the kernel by the filter. pktring_frame.len still tells the length on the wire.
+ *
+ * @param handle   a handle that is not active
+ * @param snaplen  bytes; 0 (default): whole frames
+ * @return 0; -EBUSY when active; -EFAULT when handle is NULL
+ */
+int pktring_set_snaplen(pktring_t *handle, uint32_t snaplen);
+
+/**
+ * Receives frames that are addressed to other stations, too.
+ *
+ * Done by a membership (PACKET_ADD_MEMBERSHIP with PACKET_MR_PROMISC), which ends with the
+ * handle whatever happens to the program; the interface's IFF_PROMISC flag is not touched.
+ *
+ * @param handle  a handle that is not active, for one interface
+ * @param on      not 0: promiscuous; 0 (default): not
+ * @return 0; -EBUSY when active; -EFAULT when handle is NULL
+ */
+int pktring_set_promisc(pktring_t *handle, int on);
+
+/**
+ * Looks at the ring for some time before a wait goes to sleep.
+ *
+ * Saves the time of a wake-up, tens of microseconds, at the price of a busy processor. Of use
+ * with V1 and V2 rings; V3 blocks arrive with their retire timeout anyway.
+ *
+ * @param handle        a handle that is not active
+ * @param microseconds  how long; 0 (default): sleep at once
+ * @return 0; -EBUSY when active; -EFAULT when handle is NULL
+ */
+int pktring_set_spin(pktring_t *handle, uint32_t microseconds);
+
+/**
+ * Sets the classic BPF filter that selects the packets to receive.
+ *
+ * Set before pktring_activate() it is in place before the first packet: nothing that it
+ * rejects is ever delivered. Set later it applies to packets that arrive from then on; packets
+ * that are in the ring already have passed the filter before it.
+ *
+ * @param handle  the handle
+ * @param program  the instructions, copied; NULL with count 0 removes the filter
+ * @param count    number of instructions, 1 to 4096
+ * @return 0; -EINVAL when the kernel's checker refuses the program; -EFAULT when handle, or
+ *         program with a count, is NULL
+ */
+int pktring_set_filter(pktring_t *handle, const struct pktring_insn *program, uint32_t count);
+
+/**
+ * Asks for a ring.
+ *
+ * With PKTRING_RX the handle receives, with PKTRING_TX it transmits, with both it does both,
+ * through one mapping. The request is checked here and set up by pktring_activate(), exactly or
+ * not at all.
+ *
+ * @param handle     a handle that is not active
+ * @param direction  PKTRING_RX or PKTRING_TX
+ * @param ring       what to set up; fields that are 0 take the default of the profile, and
+ *                   NULL stands for all defaults
+ * @return 0; -EINVAL with a text that names the field at fault, the rule and the nearest valid
+ *         value; -EBUSY when active; -E2BIG for a longer struct with unknown fields set;
+ *         -EFAULT when handle is NULL
+ */
+int pktring_set_ring(pktring_t *handle, uint32_t direction, const struct pktring_ring *ring);
+
+/**
+ * Reads back the ring that was set up, with every default filled in.
+ *
+ * @param handle     an active handle
+ * @param direction  PKTRING_RX or PKTRING_TX
+ * @param ring       receives the ring; its size field is set
+ * @return 0; -EBUSY when the handle is not active; -EINVAL for another direction, or when the
+ *         handle has no such ring; -EFAULT for NULL
+ *
+ * May be called from any thread.
+ */
+int pktring_get_ring(pktring_t *handle, uint32_t direction, struct pktring_ring *ring);
+
+/**
+ * Computes the best ring for a memory budget.
+ *
+ * The largest power-of-two block size is chosen that leaves at least 16 blocks (at most
+ * 4 MiB) for V3 receive rings; slots that just hold the longest frame, in the block size that
+ * fits most of them, for all others. This is what the defaults of pktring_set_ring() are made
+ * with, too. Nothing is allocated, and no system call is made.
+ *
+ * @param budget  what to plan for; its size field is set
+ * @param ring    receives the ring; its size field is set. Fields block_size and frame_size
+ *                that are not zero on entry are kept; the V3 fields are kept as they are.
+ * @param errbuf  receives the error text; PKTRING_ERRBUF_SIZE bytes, or NULL
+ * @return 0; -EINVAL when the budget does not hold a single block, or a field is out of range;
+ *         -EFAULT for NULL; -E2BIG for a longer struct with unknown fields set
+ *
+ * May be called from any thread.
+ */
+int pktring_ring_fit(const struct pktring_budget *budget, struct pktring_ring *ring, char *errbuf);
+
+/**
+ * Checks a ring against every rule of the kernel and computes its number of slots.
+ *
+ * The document's conditions under "PACKET_MMAP setting constraints", as far as they hold for
+ * today's kernels: what is accepted here, the kernel accepts, memory permitting.
+ *
+ * @param version    PKTRING_V1, PKTRING_V2 or PKTRING_V3
+ * @param direction  PKTRING_RX or PKTRING_TX
+ * @param reserve    headroom before each frame in bytes (PACKET_RESERVE), 0 for none
+ * @param ring       the ring; block_size, block_count and frame_size must be set. On success
+ *                   frame_count is filled in.
+ * @param errbuf     receives the error text, which names the field at fault, the rule and the
+ *                   nearest valid value; PKTRING_ERRBUF_SIZE bytes, or NULL
+ * @return 0, -EINVAL, -EFAULT for NULL, -E2BIG for a longer struct with unknown fields set
+ *
+ * May be called from any thread.
+ */
+int pktring_ring_check(uint32_t version_number,
+                       uint32_t direction_number,
+                       uint32_t reserve,
+                       struct pktring_ring *ring,
+                       char *errbuf);
+
+/**
+ * Bytes that a ring takes: block_size times block_count, in 64 bits.
+ *
+ * @param ring  the ring; NULL is answered with 0
+ * @return bytes of kernel memory and of address space. Where the block size is no power of
+ *         two, the kernel allocates more.
+ */
+uint64_t pktring_ring_bytes(const struct pktring_ring *ring);
+
+/**
+ * Takes the next frame from the receive ring. Never waits.
+ *
+ * The frame is the caller's until it is given back with pktring_release(). Frames can be held
+ * while others are taken, and be released in any order; but the ring has only so much room, and
+ * the kernel fills it in order: behind the oldest frame that is held (V3: the oldest block in
+ * which one is held) it drops packets when the rest is full.
+ *
+ * @param handle  an active handle with a receive ring
+ * @param frame   receives the frame; written only when the result is 1
+ * @return 1: a frame was taken. 0: none is ready; see pktring_wait(). Negative errno value:
+ *         - -EBUSY     the caller holds every slot up to the next one; release the oldest
+ *         - -EBADMSG   the ring contents cannot be right. The frames concerned are skipped and
+ *                      counted as corrupt; the next call goes on behind them
+ *         - -EFAULT    handle or frame is NULL
+ *         - -EBADF     the handle was opened before this process was forked
+ *         - -EBUSY     the handle is not active or has no receive ring
+ *
+ * One thread at a time may receive from a handle; another one may transmit meanwhile.
+ */
+int pktring_next_frame(pktring_t *handle, struct pktring_frame *frame);
+
+/**
+ * Gives a frame back to the kernel. Its memory must not be touched any more.
+ *
+ * @param handle  the handle that the frame was taken from
+ * @param frame   the frame, or a copy of its descriptor
+ * @return 0; -EINVAL when the frame is not held: it was released before, or belongs to another
+ *         handle. Nothing is changed then. -EFAULT for NULL.
+ *
+ * For the thread that receives.
+ */
+int pktring_release(pktring_t *handle, const struct pktring_frame *frame);
+
+/**
+ * Takes up to max frames at once. Never waits.
+ *
+ * The same as that many calls of pktring_next_frame(), which on a large ring are as fast:
+ * useful where frames are handed on in groups.
+ *
+ * @param handle  an active handle with a receive ring
+ * @param frames  array of max descriptors; the first ones are written
+ * @param max     1 to INT_MAX
+ * @return number of frames taken; 0: none is ready; negative errno value as from
+ *         pktring_next_frame() when not a single one was taken. An error behind frames that
+ *         were taken is reported by the next call.
+ *
+ * For the thread that receives.
+ */
+int pktring_next_batch(pktring_t *handle, struct pktring_frame *frames, uint32_t max);
+
+/**
+ * Gives several frames back.
+ *
+ * @param handle  the handle that the frames were taken from
+ * @param frames  array of count descriptors
+ * @param count   0 to INT_MAX
+ * @return 0 when all were held; -EINVAL when at least one was not. The others are released all
+ *         the same. -EFAULT for NULL.
+ *
+ * For the thread that receives.
+ */
+int pktring_release_batch(pktring_t *handle, const struct pktring_frame *frames, uint32_t count);
+
+/**
+ * Takes the next whole block of a V3 ring. Never waits.
+ *
+ * The cheapest way to read: one call for hundreds or thousands of frames, which are then walked
+ * with pktring_iter_next(). Blocks without frames are skipped. Blocks can be held while others
+ * are taken, and be released in any order; the kernel fills them in order and drops packets
+ * when it comes to one that is held.
+ *
+ * Whole blocks and single frames can be taken in turn, but a block that was begun with
+ * pktring_next_frame() has to be read to its end that way.
+ *
+ * @param handle  an active handle with a V3 receive ring
+ * @param block   receives the block; written only when the result is 1
+ * @return 1: a block was taken. 0: none is ready. Negative errno value as from
+ *         pktring_next_frame(); -EBUSY also when a block was begun frame by frame, or the ring
+ *         is not V3.
+ *
+ * For the thread that receives. In the statistics, the frames of whole blocks count as
+ * delivered, without their bytes.
+ */
+int pktring_next_block(pktring_t *handle, struct pktring_block *block);
+
+/**
+ * Gives a block back to the kernel. Its memory must not be touched any more.
+ *
+ * @param handle  the handle that the block was taken from
+ * @param block   the block, or a copy of its descriptor
+ * @return 0; -EINVAL when the block is not held: it was released before, or belongs to another
+ *         handle. Nothing is changed then. -EFAULT for NULL.
+ *
+ * For the thread that receives.
+ */
+int pktring_release_block(pktring_t *handle, const struct pktring_block *block);
+
+/**
+ * Waits until something can be received or transmitted.
+ *
+ * Whether it can is decided by the ring alone: as long as it can, the call returns at once; a
+ * frame that is held does not count. Unlike libpcap's, the timeout is one: on an idle link the
+ * call returns 0 when it has passed. A signal does not end the wait (its handler can, with
+ * pktring_breakloop()).
+ *
+ * @param handle      an active handle
+ * @param events      PKTRING_RX: a frame can be taken; PKTRING_TX: a slot can be reserved; or
+ *                    both
+ * @param timeout_ms  milliseconds to wait at most; 0: only look; negative: without limit
+ * @return the events that are there; 0: the time has passed; negative errno value:
+ *         - -ECANCELED  pktring_breakloop() was called; reported once
+ *         - -ENETDOWN   the interface went down; reported once. Waiting again is right: the
+ *                       handle resumes when it comes up
+ *         - -ENODEV     the interface was removed or moved to another network namespace, and
+ *                       everything received before has been taken
+ *         - -EBUSY      the caller holds every slot up to the next one, so nothing can arrive
+ *                       until it releases the oldest; or the handle is not active or has no
+ *                       such ring
+ *         - -ESHUTDOWN  another thread closes the handle
+ *         - -EINVAL     events is 0 or has unknown bits
+ *
+ * One thread may wait for PKTRING_RX while another waits for PKTRING_TX.
+ */
+int pktring_wait(pktring_t *handle, uint32_t events, int timeout_ms);
+
+/**
+ * The packet socket, for poll(2), select(2) and epoll(7), and for socket options that this
+ * library does not have.
+ *
+ * Readiness of the descriptor is a hint, not a promise, as the kernel has it: it is readable
+ * while the newest slot is not empty, even if the caller holds it, and not readable when the
+ * newest was released before older ones were read. So: take frames with pktring_next_frame()
+ * until it returns 0, and wait edge-triggered (EPOLLET) where frames are held for long.
+ * pktring_breakloop() does not show here.
+ *
+ * @param handle  an active handle
+ * @return the descriptor, which belongs to the handle and must not be closed or read from;
+ *         -EBUSY when the handle is not active; -EFAULT when handle is NULL
+ *
+ * May be called from any thread.
+ */
+int pktring_fd(pktring_t *handle);
+
+/**
+ * Makes the current or the next pktring_wait(), pktring_dispatch(), pktring_loop() or
+ * pktring_tx_flush() of the handle return -ECANCELED.
+ *
+ * The request is never lost, whenever it comes, and is reported once, to the first of these
+ * calls that has nothing else to report; several requests before that count as one.
+ *
+ * @param handle  the handle; NULL is allowed and does nothing
+ *
+ * May be called from any thread and from signal handlers.
+ */
+void pktring_breakloop(pktring_t *handle);
+
+/**
+ * Hands the frames that are ready to a callback; waits for the first one if there is none.
+ *
+ * Every frame is released when the callback returns. Like libpcap's pcap_dispatch(), but the
+ * timeout is one, and breakloop is reported in every case.
+ *
+ * @param handle      an active handle with a receive ring
+ * @param count       frames to hand over at most; 0 or negative: all that are ready
+ * @param timeout_ms  milliseconds to wait for the first frame; 0: do not wait; negative:
+ *                    without limit
+ * @param callback    called for every frame, on this thread
+ * @param user        passed to the callback
+ * @return number of frames handed over; 0: the time has passed; negative errno value as from
+ *         pktring_wait() and pktring_next_frame(). What goes wrong behind frames that were
+ *         handed over, and a breakloop during them, is reported by the next call.
+ *
+ * For the thread that receives. The callback may call any function with this handle except
+ * those that receive, and pktring_close().
+ */
+int pktring_dispatch(pktring_t *handle, int count, int timeout_ms, pktring_handler callback, void *user);
+
+/**
+ * Hands frames to a callback until count have been handed over or something ends it.
+ *
+ * @param handle    an active handle with a receive ring
+ * @param count     frames to hand over; 0 or negative: without limit
+ * @param callback  called for every frame, on this thread; the frame is released afterwards
+ * @param user      passed to the callback
+ * @return 0 when count frames have been handed over; -ECANCELED after pktring_breakloop();
+ *         another negative errno value as from pktring_wait() and pktring_next_frame()
+ *
+ * For the thread that receives, with the same rules as for pktring_dispatch().
+ */
+int pktring_loop(pktring_t *handle, int count, pktring_handler callback, void *user);
+
+/**
+ * Reads the counters of a handle.
+ *
+ * The kernel's own counters are 32 bits wide and reset by every read; they are added up here,
+ * so that calls from several threads lose and double nothing. Reading also ends the
+ * PKTRING_STATUS_LOSING mark on frames until the next drop.
+ *
+ * @param handle  an active handle
+ * @param stats   receives the counters; set its size field to sizeof(struct pktring_stats)
+ * @return 0; -EBUSY when the handle is not active; -EINVAL when size is not set; -EFAULT for
+ *         NULL
+ *
+ * May be called from any thread.
+ */
+int pktring_stats(pktring_t *handle, struct pktring_stats *stats);
+
+/**
+ * The link type of captured frames, as libpcap numbers them (DLT_*): what a capture file is to
+ * be labelled with.
+ *
+ * @param handle  an active handle
+ * @return 1 (DLT_EN10MB) for Ethernet and loopback, 12 (DLT_RAW) for interfaces without
+ *         link-level header and for PKTRING_DGRAM, and others; -EOPNOTSUPP when there is no
+ *         number for this hardware; -EBUSY when the handle is not active; -EFAULT for NULL
+ */
+int pktring_linktype(pktring_t *handle);
+
+/**
+ * The version of the library that is running, which can be newer than the header.
+ *
+ * @return a constant string like "0.1.0"
+ */
+const char *pktring_version(void);
+
+/**
+ * Returns the text of the last error of this handle.
+ *
+ * The text is that of the calling thread's last failed call with this handle; when the thread
+ * had none, the last one of any thread. Calls that succeed do not change it.
+ *
+ * @param handle  the handle; NULL is answered with a text that says so
+ * @return a string, never NULL, empty when nothing failed yet. It belongs to the handle and is
+ *         valid until the next failing call of the same thread with this handle, or until
+ *         pktring_close().
+ *
+ * May be called from any thread.
+ */
+const char *pktring_geterr(pktring_t *handle);
+
+/**
+ * Returns what an error number of this library means, in general words.
+ *
+ * pktring_geterr() says more: it knows the value and the option at fault.
+ *
+ * @param error  a return value of any function of this library: a negative errno value. A
+ *               positive errno value is taken as well; 0 is "success".
+ * @return a constant string, never NULL, valid for as long as the library is loaded.
+ *
+ * May be called from any thread and from signal handlers.
+ */
+const char *pktring_strerror(int error);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* PKTRING_H */
