@@ -13,7 +13,6 @@ use crate::filter;
 use crate::link::Link;
 use crate::ring::geometry::{complete, Direction, Mode, Ring, Version};
 use crate::ring::map::{Mapping, View};
-use crate::rx::Receiver;
 use crate::session::Session;
 use crate::sys::call::{Errno, PacketSocket};
 use crate::wait::Interrupt;
@@ -22,11 +21,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A handle's working parts.
 pub struct Active {
     pub session: Session,
-    pub receiver: Receiver,
+    /// The receive ring's memory, when there is one.
+    pub rx: Option<View>,
     /// The transmit ring's memory, when there is one.
     pub tx: Option<View>,
-    /// Number that the frames of this handle are counted from; no other handle's are near it.
-    pub base: u64,
 }
 
 /// Sets up everything that `config` asks for.
@@ -37,23 +35,13 @@ pub fn activate(config: &Config, interrupt: &Interrupt) -> Result<Active> {
     set_version(&socket, config.version)?;
     attach_filter(&socket, config)?;
     set_rings(&socket, config.version, &rings)?;
-    let (rx_view, tx_view) = map(&socket, &rings)?;
+    let (rx, tx) = map(&socket, &rings)?;
     bind(&socket, config, &rings, &link)?;
     if config.promiscuous {
         join_promiscuous(&socket, &link)?;
     }
-    let base = number_base();
-    let receiver = match (rx_view, &rings.rx) {
-        (Some(view), Some(ring)) => Receiver::new(view, config.version, ring, base),
-        _ => Receiver::None,
-    };
     let session = Session::new(socket, link, mtu, config, rings, interrupt)?;
-    Ok(Active {
-        session,
-        receiver,
-        tx: tx_view,
-        base,
-    })
+    Ok(Active { session, rx, tx })
 }
 
 /// The rings of a handle, complete.
@@ -63,9 +51,9 @@ pub struct Rings {
     pub tx: Option<Ring>,
 }
 
-/// Frames of different handles are numbered from starting points that are spread over all 64
+/// The number of a handle's first frame. Those of different handles are spread over all 64
 /// bits, so that a frame given to the wrong handle is recognised.
-fn number_base() -> u64 {
+pub fn first_number() -> u64 {
     static HANDLES: AtomicU64 = AtomicU64::new(1);
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
     // Relaxed: only the uniqueness of the number matters.

@@ -46,28 +46,41 @@ pub struct Frame {
     pub len: u32,
     /// PKTRING_STATUS_* bits, as the kernel wrote them (tp_status).
     pub status: u32,
-    /// Flow hash. Valid where flags has PKTRING_FRAME_RXHASH.
+    /// Offset of data from the start of the frame's slot (tp_mac).
+    pub mac: u16,
+    /// Offset of the network header from the start of the frame's slot (tp_net): the network
+    /// header is at data + (net - mac).
+    pub net: u16,
+    /// Flow hash; 0 where the ring was not asked for it (PKTRING_RXHASH).
     pub rxhash: u32,
-    /// VLAN tag that the kernel took off the frame: priority, DEI and VLAN id. Valid where
-    /// status has PKTRING_STATUS_VLAN_VALID. V1 rings lose it.
-    pub vlan_tci: u16,
+    /// VLAN tag that the kernel took off the frame: priority, DEI and VLAN id, 16 bits. Valid
+    /// where status has PKTRING_STATUS_VLAN_VALID. V1 rings lose it.
+    pub vlan_tci: u32,
     /// EtherType of that tag, 0x8100 or 0x88a8 for example. Valid where status has
     /// PKTRING_STATUS_VLAN_TPID_VALID.
     pub vlan_tpid: u16,
-    /// Offset of the network header from data, in bytes.
-    pub net_offset: u16,
-    /// PKTRING_FRAME_* bits.
-    pub flags: u16,
+    /// Of no meaning.
+    pub reserved1: u16,
+    /// Of no meaning.
+    pub reserved2: u32,
     /// Where the frame came from. Never NULL.
     pub addr: *const Address,
-    /// The library's: identifies the frame to pktring_release().
+    /// The library's: tells the frame from every other one of this and of other handles.
     pub number: u64,
-    /// The library's.
-    pub slot: u64,
 }
 
-/// Bit of [`Frame::flags`]: `rxhash` is valid.
-pub const FRAME_RXHASH: u16 = 1;
+/// The middle of [`Frame`], from `caplen` to `reserved2`, lies in memory like the bytes from
+/// `tp_snaplen` on of the kernel's `struct tpacket3_hdr`, so that it is copied in one go.
+pub(crate) const COPIED: usize = 32;
+
+const _: () = {
+    use crate::sys::layout::v3;
+    assert!(std::mem::size_of::<Frame>() == 64);
+    assert!(v3::LEN - v3::SNAPLEN == 4 && v3::STATUS - v3::SNAPLEN == 8);
+    assert!(v3::MAC - v3::SNAPLEN == 12 && v3::NET - v3::SNAPLEN == 14);
+    assert!(v3::RXHASH - v3::SNAPLEN == 16 && v3::VLAN_TCI - v3::SNAPLEN == 20);
+    assert!(v3::VLAN_TPID - v3::SNAPLEN == 24 && v3::SNAPLEN + COPIED <= v3::SLL);
+};
 
 /// One whole block of a V3 ring. Filled by pktring_next_block().
 ///
@@ -101,7 +114,7 @@ pub struct Block {
     pub first_offset: u32,
     /// Size of the block in bytes: no frame reaches beyond base + size.
     pub size: u32,
-    /// The library's: identifies the block to pktring_release_block().
+    /// The library's: tells the block from every other one of this and of other handles.
     pub number: u64,
     /// The library's.
     pub slot: u64,

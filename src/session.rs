@@ -7,8 +7,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::link::Link;
 use crate::ring::geometry::{Mode, Version};
-use crate::rx::{Receiver, Step};
-use crate::stats::{Accumulator, RxCounters};
+use crate::stats::Accumulator;
 use crate::sys::call::{monotonic_ns, PacketSocket};
 use crate::wait::{Interrupt, Sleeper};
 
@@ -106,31 +105,8 @@ impl Session {
         (u64::from(retire) + 5) * 1_000_000
     }
 
-    /// Waits until a frame can be taken, for at most `timeout_ms` milliseconds (-1: without
-    /// limit). `Ok(false)`: time is up.
-    pub fn wait_rx(
-        &self,
-        receiver: &mut Receiver,
-        interrupt: &Interrupt,
-        counters: &RxCounters,
-        timeout_ms: i32,
-    ) -> Result<bool> {
-        let ready = || match receiver.peek() {
-            Step::Ready => Ok(true),
-            step => receiver.error(step).map_or(Ok(false), Err),
-        };
-        self.wait_until(
-            ready,
-            self.rx_sleeper.as_ref(),
-            interrupt,
-            timeout_ms,
-            || {
-                counters.wakeups.add(1);
-            },
-        )
-    }
-
-    /// Sleeps until `ready` says yes or fails.
+    /// Waits until `ready` says yes, for at most `timeout_ms` milliseconds (-1: without limit).
+    /// `Ok(false)`: time is up.
     pub fn wait_until(
         &self,
         mut ready: impl FnMut() -> Result<bool>,

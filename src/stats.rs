@@ -21,25 +21,73 @@ impl Counter {
         self.0.store(sum, Ordering::Relaxed);
     }
 
+    /// Takes `n` off. For the owning thread, as [`Counter::add`].
+    #[inline(always)]
+    pub fn sub(&self, n: u64) {
+        self.add(n.wrapping_neg());
+    }
+
+    /// Sets the count. For the owning thread, as [`Counter::add`].
+    #[inline(always)]
+    pub fn set(&self, count: u64) {
+        self.0.store(count, Ordering::Relaxed);
+    }
+
     /// The count so far.
+    #[inline(always)]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// What the receive side counts itself.
+/// How far the receive side has come, and what it counts. Frames are numbered from a starting
+/// point of the handle's own; the numbers double as counters.
 #[derive(Debug, Default)]
 pub struct RxCounters {
-    /// Frames handed to the caller.
-    pub frames: Counter,
-    /// Captured bytes of these frames.
+    /// Number of the first frame of the handle.
+    first: Counter,
+    /// Number of the next frame to hand out.
+    pub next: Counter,
+    /// Release point: number of the oldest frame that is still held.
+    pub release: Counter,
+    /// Frames behind the release point that are back already, or that nobody ever got.
+    pub gone: Counter,
+    /// Numbers that went to no frame for the caller.
+    pub skipped: Counter,
+    /// Captured bytes of the frames handed out.
     pub bytes: Counter,
-    /// Frames the caller has given back.
-    pub released: Counter,
     /// Frames skipped because the ring contents around them could not be right.
     pub corrupt: Counter,
     /// Times the thread went to sleep and was woken.
     pub wakeups: Counter,
+}
+
+impl RxCounters {
+    /// Numbers frames from `first` on.
+    pub fn start(&self, first: u64) {
+        for counter in [&self.first, &self.next, &self.release] {
+            counter.set(first);
+        }
+    }
+
+    /// Frames handed to the caller.
+    pub fn frames(&self) -> u64 {
+        let numbers = self.next.get().wrapping_sub(self.first.get());
+        numbers.wrapping_sub(self.skipped.get())
+    }
+
+    /// Frames that the caller holds. Exact when asked by the thread that receives.
+    pub fn held(&self) -> u64 {
+        // Gone first: a release in between makes the result too large for a moment, not negative.
+        let (gone, release) = (self.gone.get(), self.release.get());
+        let held = self.next.get().wrapping_sub(release).wrapping_sub(gone);
+        // Raced by the receiving thread: none or next to none.
+        if held > u64::MAX / 2 {
+            0
+        } else {
+            held
+        }
+    }
 }
 
 /// The kernel's counters of one socket since it was opened.

@@ -66,7 +66,7 @@ impl Handle {
             handle.write(Handle {
                 magic: MAGIC,
                 rx: UnsafeCell::new(RxSide {
-                    receiver: Receiver::None,
+                    receiver: Receiver::none(),
                     deferred: None,
                 }),
                 rx_counters: RxCounters::default(),

@@ -3,10 +3,11 @@
 use super::error::{set_errno, write_errbuf, Place};
 use super::handle::Handle;
 use super::wall;
-use crate::activate::{activate, Active};
+use crate::activate::{activate, first_number, Active};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::ring::geometry::{Direction, Ring};
+use crate::rx::Receiver;
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_int};
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -163,11 +164,13 @@ fn start(handle: &Handle) -> Result<()> {
         return Err(Error::State("the handle is active already"));
     }
     let config = handle.config();
-    let Active {
-        session, receiver, ..
-    } = activate(&config, &handle.interrupt)?;
-    // SAFETY: before activation no thread can be receiving with this handle.
-    unsafe { handle.rx() }.receiver = receiver;
+    let Active { session, rx, .. } = activate(&config, &handle.interrupt)?;
+    if let (Some(view), Some(ring)) = (rx, &session.rings.rx) {
+        handle.rx_counters.start(first_number());
+        let receiver = Receiver::new(view, session.version, ring, &handle.rx_counters);
+        // SAFETY: before activation no thread can be receiving with this handle.
+        unsafe { handle.rx() }.receiver = receiver;
+    }
     handle.set_session(session);
     Ok(())
 }

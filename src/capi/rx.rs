@@ -33,9 +33,6 @@ pub const PKTRING_STATUS_TS_SOFTWARE: u32 = 1 << 29;
 /// either bit it was taken when the frame was put into the ring.
 pub const PKTRING_STATUS_TS_RAW_HARDWARE: u32 = 1 << 31;
 
-/// Bit of pktring_frame.flags: rxhash is valid.
-pub const PKTRING_FRAME_RXHASH: u16 = 1;
-
 /// Takes the next frame from the receive ring. Never waits.
 ///
 /// The frame is the caller's until it is given back with pktring_release(). Frames can be held
@@ -56,6 +53,29 @@ pub const PKTRING_FRAME_RXHASH: u16 = 1;
 /// One thread at a time may receive from a handle; another one may transmit meanwhile.
 #[no_mangle]
 pub unsafe extern "C" fn pktring_next_frame(handle: *mut Handle, frame: *mut Frame) -> c_int {
+    if !handle.is_null() && !frame.is_null() {
+        // SAFETY: not NULL, so by the caller's promise a handle and room for one descriptor,
+        // which is written and not read; the calling thread is the one that receives. In a
+        // forked child the handle is all zero, which is a ring without a frame to take.
+        let taken = unsafe {
+            let frame = &mut *frame.cast::<MaybeUninit<Frame>>();
+            (*handle)
+                .rx()
+                .receiver
+                .next_plain(frame, &(*handle).rx_counters)
+        };
+        if taken {
+            return 1;
+        }
+    }
+    // SAFETY: passed on as they came.
+    unsafe { next_frame(handle, frame) }
+}
+
+/// All of pktring_next_frame() but the common case, out of its way. `extern "C"`, which cannot
+/// unwind, so that it is jumped to rather than called.
+#[inline(never)]
+unsafe extern "C" fn next_frame(handle: *mut Handle, frame: *mut Frame) -> c_int {
     // SAFETY: the caller passes NULL or a handle.
     let handle = match unsafe { Handle::from_c(handle) } {
         Ok(handle) => handle,
@@ -68,6 +88,9 @@ pub unsafe extern "C" fn pktring_next_frame(handle: *mut Handle, frame: *mut Fra
         // SAFETY: not NULL, so by the caller's promise room for one descriptor, which is
         // written and not read; the calling thread is the one that receives.
         let (frame, rx) = unsafe { (&mut *frame.cast::<MaybeUninit<Frame>>(), handle.rx()) };
+        if let Some(step) = rx.deferred.take() {
+            return no_frame(handle, step);
+        }
         match rx.receiver.next(frame, &handle.rx_counters) {
             Step::Ready => 1,
             step => no_frame(handle, step),
@@ -85,6 +108,27 @@ pub unsafe extern "C" fn pktring_next_frame(handle: *mut Handle, frame: *mut Fra
 /// For the thread that receives.
 #[no_mangle]
 pub unsafe extern "C" fn pktring_release(handle: *mut Handle, frame: *const Frame) -> c_int {
+    if !handle.is_null() && !frame.is_null() {
+        // SAFETY: not NULL, so by the caller's promise a handle and a descriptor; the calling
+        // thread is the one that receives. In a forked child the handle is all zero, which is
+        // no V3 ring.
+        let released = unsafe {
+            (*handle)
+                .rx()
+                .receiver
+                .release_plain((*frame).number, &(*handle).rx_counters)
+        };
+        if released {
+            return 0;
+        }
+    }
+    // SAFETY: passed on as they came.
+    unsafe { release(handle, frame) }
+}
+
+/// All of pktring_release() but the common case, out of its way like `next_frame`.
+#[inline(never)]
+unsafe extern "C" fn release(handle: *mut Handle, frame: *const Frame) -> c_int {
     // SAFETY: the caller passes NULL or a handle.
     let handle = match unsafe { Handle::from_c(handle) } {
         Ok(handle) => handle,
@@ -95,8 +139,8 @@ pub unsafe extern "C" fn pktring_release(handle: *mut Handle, frame: *const Fram
     }
     wall(|| {
         // SAFETY: a descriptor by the caller's promise; the calling thread receives.
-        let (number, slot, rx) = unsafe { ((*frame).number, (*frame).slot, handle.rx()) };
-        match rx.receiver.release(number, slot, &handle.rx_counters) {
+        let (number, addr, rx) = unsafe { ((*frame).number, (*frame).addr, handle.rx()) };
+        match rx.receiver.release(number, addr, &handle.rx_counters) {
             true => 0,
             false => handle.fail(Place::Rx, &Error::NotHeld("the frame")),
         }
@@ -185,7 +229,7 @@ pub unsafe extern "C" fn pktring_release_batch(
             let frame = unsafe { &*frames.add(i) };
             all &= rx
                 .receiver
-                .release(frame.number, frame.slot, &handle.rx_counters);
+                .release(frame.number, frame.addr, &handle.rx_counters);
         }
         match all {
             true => 0,

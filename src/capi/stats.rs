@@ -86,17 +86,14 @@ fn collect(handle: &Handle) -> Result<pktring_stats> {
     let session = handle.session()?;
     let kernel = session.kernel.refresh(&session.socket, session.version)?;
     let rx = &handle.rx_counters;
-    // Released first: a frame delivered in between then counts as held, not as minus one.
-    let released = rx.released.get();
-    let frames = rx.frames.get();
     Ok(pktring_stats {
         size: size_of::<pktring_stats>(),
         received: kernel.packets,
         dropped: kernel.drops,
         freezes: kernel.freezes.unwrap_or(PKTRING_UNAVAILABLE),
-        frames,
+        frames: rx.frames(),
         bytes: rx.bytes.get(),
-        held: frames.saturating_sub(released),
+        held: rx.held(),
         wakeups: rx.wakeups.get(),
         corrupt: rx.corrupt.get(),
         tx_frames: 0,

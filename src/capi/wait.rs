@@ -8,6 +8,7 @@ use crate::error::{invalid, Error, Result};
 use crate::frame::Frame;
 use crate::rx::Step;
 use crate::session::{Deadline, Session};
+use crate::stats::RxCounters;
 use std::mem::MaybeUninit;
 use std::os::raw::{c_int, c_void};
 
@@ -89,7 +90,7 @@ fn wait(handle: &Handle, events: u32, timeout_ms: c_int) -> Result<u32> {
             if want_rx {
                 // SAFETY: the thread that waits to receive is the one that receives.
                 let rx = unsafe { handle.rx() };
-                if rx.ready()? {
+                if rx.ready(&handle.rx_counters)? {
                     ready |= PKTRING_RX;
                 }
             }
@@ -105,11 +106,11 @@ fn wait(handle: &Handle, events: u32, timeout_ms: c_int) -> Result<u32> {
 
 impl RxSide {
     /// Whether a frame can be taken; the error that stands in the way otherwise.
-    fn ready(&mut self) -> Result<bool> {
+    fn ready(&mut self, counters: &RxCounters) -> Result<bool> {
         if self.deferred.is_some() {
             return Ok(true);
         }
-        match self.receiver.peek() {
+        match self.receiver.peek(counters) {
             Step::Ready => Ok(true),
             step => self.receiver.error(step).map_or(Ok(false), Err),
         }
@@ -284,7 +285,7 @@ fn wait_for_frame(
     };
     session.wait_until(
         // SAFETY: the thread that dispatches is the one that receives.
-        || unsafe { handle.rx() }.ready(),
+        || unsafe { handle.rx() }.ready(&handle.rx_counters),
         session.rx_sleeper.as_ref(),
         &handle.interrupt,
         left,
@@ -321,11 +322,11 @@ fn drain(handle: &Handle, most: c_int, mut deliver: impl FnMut(*const Frame)) ->
         }
         // SAFETY: `next` said Ready and has written the frame.
         let taken = unsafe { frame.assume_init_ref() };
-        let (number, slot) = (taken.number, taken.slot);
+        let (number, addr) = (taken.number, taken.addr);
         deliver(taken);
         // SAFETY: as above; the callback has returned.
         let rx = unsafe { handle.rx() };
-        rx.receiver.release(number, slot, &handle.rx_counters);
+        rx.receiver.release(number, addr, &handle.rx_counters);
         handled += 1;
         if handle.interrupt.pending() {
             break;

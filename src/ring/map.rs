@@ -3,10 +3,13 @@
 //! The memory is shared with the kernel, so no reference is formed over it: fields are read
 //! one by one, each exactly once, and what has been read is checked before it is used.
 
+use crate::frame::{Address, Frame, COPIED};
 use crate::sys::call::{self, Errno};
 use crate::sys::layout::{block, v1, v2, v3, ALIGNMENT, SLL_LEN};
+use std::mem::MaybeUninit;
 use std::os::unix::io::RawFd;
 use std::ptr::NonNull;
+use std::sync::atomic::{compiler_fence, Ordering};
 use std::sync::Arc;
 
 /// One `mmap` region, unmapped when the last [`View`] of it is gone.
@@ -57,7 +60,8 @@ impl Drop for Mapping {
 pub struct View {
     base: NonNull<u8>,
     len: usize,
-    mapping: Arc<Mapping>,
+    /// `None`: a window onto nothing, of length 0.
+    mapping: Option<Arc<Mapping>>,
 }
 
 // SAFETY: the base pointer points into `mapping`, which is Send and Sync and kept alive here.
@@ -68,15 +72,14 @@ pub struct Header {
     /// Offset from this header to the next one (V3 only).
     pub next: u32,
     pub sec: u32,
-    /// V1: microseconds; V2 and V3: nanoseconds.
-    pub subsec: u32,
+    pub nsec: u32,
     pub snaplen: u32,
     pub len: u32,
     pub status: u32,
     pub mac: u16,
     pub net: u16,
     pub rxhash: u32,
-    pub vlan_tci: u16,
+    pub vlan_tci: u32,
     pub vlan_tpid: u16,
 }
 
@@ -101,20 +104,33 @@ impl View {
         let mut view = View {
             base: mapping.base,
             len: 0,
-            mapping: Arc::clone(mapping),
+            mapping: Some(Arc::clone(mapping)),
         };
         view.aim(at, len).then_some(view)
+    }
+
+    /// A window onto nothing.
+    pub fn empty() -> View {
+        View {
+            base: NonNull::dangling(),
+            len: 0,
+            mapping: None,
+        }
     }
 
     /// Moves this window to `len` bytes at `at` of its mapping; false, and no change, when they
     /// do not lie inside or `at` is not a multiple of [`ALIGNMENT`].
     #[inline]
     pub fn aim(&mut self, at: usize, len: usize) -> bool {
-        if at > self.mapping.len || len > self.mapping.len - at || at % ALIGNMENT != 0 {
+        let mapping = match &self.mapping {
+            Some(mapping) => mapping,
+            None => return false,
+        };
+        if at > mapping.len || len > mapping.len - at || at % ALIGNMENT != 0 {
             return false;
         }
         // SAFETY: at <= mapping.len, so the result is inside the mapping or one past its end.
-        self.base = unsafe { NonNull::new_unchecked(self.mapping.base.as_ptr().add(at)) };
+        self.base = unsafe { NonNull::new_unchecked(mapping.base.as_ptr().add(at)) };
         self.len = len;
         true
     }
@@ -133,6 +149,12 @@ impl View {
         }
         // SAFETY: at <= len, so the pointer stays inside the mapping or one past its end.
         Some(unsafe { NonNull::new_unchecked(self.base.as_ptr().add(at)) })
+    }
+
+    /// The offset of `pointer` from the start of this window, modulo the address space: the
+    /// inverse of [`View::pointer`], to be checked like any other offset.
+    pub fn offset_of(&self, pointer: *const u8) -> usize {
+        (pointer as usize).wrapping_sub(self.base.as_ptr() as usize)
     }
 
     /// As [`View::pointer`], and `None` too when `at` is not a multiple of 8, the strictest
@@ -205,6 +227,54 @@ impl View {
         unsafe { self.base.as_ptr().add(at).cast::<T>().read_volatile() }
     }
 
+    /// Reads the V3 frame header at `at` into `out` if nothing about it is out of the ordinary:
+    /// header and data lie inside, it carries the USER bit, and the next header lies behind it
+    /// and inside, too. Otherwise says no; what `out` holds then is of no meaning.
+    ///
+    /// Returns the offset of the next header, and the captured length.
+    #[inline(always)]
+    pub fn v3_frame(
+        &self,
+        at: usize,
+        number: u64,
+        out: &mut MaybeUninit<Frame>,
+    ) -> Option<(usize, u32)> {
+        const HEADERS: usize = v3::SLL + SLL_LEN;
+        let left = self.len.wrapping_sub(at) as isize;
+        if left < HEADERS as isize {
+            return None;
+        }
+        let out = out.as_mut_ptr();
+        // SAFETY: `left` bytes from `at` on lie inside the mapping, at least the headers; `out`
+        // has room for a frame. The memory is shared, so what is checked must be what is used:
+        // the fields are copied out first, and the checks look at the copy. The fence keeps the
+        // compiler from looking at the original again.
+        unsafe {
+            let header = self.base.as_ptr().add(at);
+            let next = header.add(v3::NEXT).cast::<u32>().read_unaligned();
+            let sec = header.add(v3::SEC).cast::<u32>().read_unaligned();
+            let nsec = header.add(v3::NSEC).cast::<u32>().read_unaligned();
+            let middle = std::ptr::addr_of_mut!((*out).caplen).cast::<u8>();
+            std::ptr::copy_nonoverlapping(header.add(v3::SNAPLEN), middle, COPIED);
+            compiler_fence(Ordering::SeqCst);
+            let mac = usize::from(std::ptr::addr_of!((*out).mac).read());
+            let caplen = std::ptr::addr_of!((*out).caplen).read();
+            let end = mac + caplen as usize;
+            let status = std::ptr::addr_of!((*out).status).read();
+            let next = next as usize;
+            let room = left as usize - HEADERS;
+            if status & libc::TP_STATUS_USER == 0 || next < end || next > room {
+                return None;
+            }
+            std::ptr::addr_of_mut!((*out).data).write(header.add(mac));
+            std::ptr::addr_of_mut!((*out).timestamp)
+                .write(u64::from(sec) * 1_000_000_000 + u64::from(nsec));
+            std::ptr::addr_of_mut!((*out).addr).write(header.add(v3::SLL).cast());
+            std::ptr::addr_of_mut!((*out).number).write(number);
+            Some((at + next, caplen))
+        }
+    }
+
     /// Reads the V3 frame header at `at`, or `None` when header and address do not lie inside.
     #[inline(always)]
     pub fn v3_header(&self, at: usize) -> Option<Header> {
@@ -214,17 +284,41 @@ impl View {
             Some(Header {
                 next: self.field(at + v3::NEXT),
                 sec: self.field(at + v3::SEC),
-                subsec: self.field(at + v3::NSEC),
+                nsec: self.field(at + v3::NSEC),
                 snaplen: self.field(at + v3::SNAPLEN),
                 len: self.field(at + v3::LEN),
                 status: self.field(at + v3::STATUS),
                 mac: self.field(at + v3::MAC),
                 net: self.field(at + v3::NET),
                 rxhash: self.field(at + v3::RXHASH),
-                vlan_tci: self.field::<u32>(at + v3::VLAN_TCI) as u16,
+                vlan_tci: self.field(at + v3::VLAN_TCI),
                 vlan_tpid: self.field(at + v3::VLAN_TPID),
             })
         }
+    }
+
+    /// The descriptor of the frame whose `header` was read at `at`; `None` where its data or the
+    /// address at offset `sll` does not lie inside.
+    pub fn frame(&self, at: usize, sll: usize, header: &Header, number: u64) -> Option<Frame> {
+        let mac = usize::from(header.mac);
+        let data = self.pointer(at.checked_add(mac)?, header.snaplen as usize)?;
+        let addr = self.pointer(at.checked_add(sll)?, SLL_LEN)?;
+        Some(Frame {
+            data: data.as_ptr(),
+            timestamp: u64::from(header.sec) * 1_000_000_000 + u64::from(header.nsec),
+            caplen: header.snaplen,
+            len: header.len,
+            status: header.status,
+            mac: header.mac,
+            net: header.net,
+            rxhash: header.rxhash,
+            vlan_tci: header.vlan_tci,
+            vlan_tpid: header.vlan_tpid,
+            reserved1: 0,
+            reserved2: 0,
+            addr: addr.as_ptr() as *const Address,
+            number,
+        })
     }
 
     /// Reads the V2 frame header at `at` except for its status.
@@ -236,14 +330,14 @@ impl View {
             Some(Header {
                 next: 0,
                 sec: self.field(at + v2::SEC),
-                subsec: self.field(at + v2::NSEC),
+                nsec: self.field(at + v2::NSEC),
                 snaplen: self.field(at + v2::SNAPLEN),
                 len: self.field(at + v2::LEN),
                 status,
                 mac: self.field(at + v2::MAC),
                 net: self.field(at + v2::NET),
                 rxhash: 0,
-                vlan_tci: self.field(at + v2::VLAN_TCI),
+                vlan_tci: u32::from(self.field::<u16>(at + v2::VLAN_TCI)),
                 vlan_tpid: self.field(at + v2::VLAN_TPID),
             })
         }
@@ -258,7 +352,7 @@ impl View {
             Some(Header {
                 next: 0,
                 sec: self.field(at + v1::SEC),
-                subsec: self.field(at + v1::USEC),
+                nsec: self.field::<u32>(at + v1::USEC).wrapping_mul(1000),
                 snaplen: self.field(at + v1::SNAPLEN),
                 len: self.field(at + v1::LEN),
                 status,

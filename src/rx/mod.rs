@@ -13,7 +13,7 @@ mod v2;
 mod v3;
 
 use crate::error::{Error, Result};
-use crate::frame::{Block, Frame};
+use crate::frame::{Address, Block, Frame};
 use crate::ring::geometry::{Ring, Version};
 use crate::ring::map::View;
 use crate::stats::RxCounters;
@@ -52,53 +52,101 @@ impl Fault {
     };
 }
 
-/// The receive ring of a handle.
-pub enum Receiver {
-    V3(BlockRing),
-    V2(SlotRing<v2::V2>),
-    V1(SlotRing<v1::V1>),
-    /// No receive ring.
-    None,
+/// The receive side of a handle.
+pub struct Receiver {
+    /// The V3 ring. Without one it never has a frame, so that the way to a plain V3 frame, the
+    /// one that counts, needs no look at the version.
+    blocks: BlockRing,
+    kind: Kind,
 }
 
-/// Runs `$body` with `$ring` bound to whichever cursor there is, or yields `$none`.
-macro_rules! with_ring {
-    ($self:ident, $ring:ident => $body:expr, $none:expr) => {
-        match $self {
-            Receiver::V3($ring) => $body,
-            Receiver::V2($ring) => $body,
-            Receiver::V1($ring) => $body,
-            Receiver::None => $none,
-        }
-    };
+#[repr(u8)]
+enum Kind {
+    /// No receive ring. 0, which is what a forked child finds in the handle.
+    None,
+    V1(SlotRing<v1::V1>),
+    V2(SlotRing<v2::V2>),
+    V3,
 }
 
 impl Receiver {
-    /// The cursor over the freshly mapped ring `view` of geometry `ring`, numbering frames from
-    /// `base`.
-    pub fn new(view: View, version: Version, ring: &Ring, base: u64) -> Receiver {
-        match version {
-            Version::V1 => Receiver::V1(SlotRing::new(view, ring, base)),
-            Version::V2 => Receiver::V2(SlotRing::new(view, ring, base)),
-            Version::V3 => Receiver::V3(BlockRing::new(view, ring, base)),
+    /// No receive ring.
+    pub fn none() -> Receiver {
+        Receiver {
+            blocks: BlockRing::none(),
+            kind: Kind::None,
         }
     }
 
-    /// Takes the next frame. `out` is written for [`Step::Ready`] only.
-    #[inline(always)]
-    pub fn next(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> Step {
-        with_ring!(self, ring => ring.next(out, counters), Step::Empty)
+    /// The cursor over the freshly mapped ring `view` of geometry `ring`. Frames are numbered
+    /// from where `counters` were started.
+    pub fn new(view: View, version: Version, ring: &Ring, counters: &RxCounters) -> Receiver {
+        let kind = match version {
+            Version::V1 => Kind::V1(SlotRing::new(view, ring)),
+            Version::V2 => Kind::V2(SlotRing::new(view, ring)),
+            Version::V3 => {
+                return Receiver {
+                    blocks: BlockRing::new(view, ring, counters.next.get()),
+                    kind: Kind::V3,
+                }
+            }
+        };
+        Receiver {
+            blocks: BlockRing::none(),
+            kind,
+        }
     }
 
-    /// Gives back the frame with number `number` in `slot`; false when it is not held.
+    /// Takes the next frame if it is a plain one of the V3 block being read. Otherwise changes
+    /// nothing; [`Receiver::next`] knows more.
     #[inline(always)]
-    pub fn release(&mut self, number: u64, slot: u64, counters: &RxCounters) -> bool {
-        with_ring!(self, ring => ring.release(number, slot, counters), false)
+    pub fn next_plain(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> bool {
+        self.blocks.next_plain(out, counters)
+    }
+
+    /// Takes the next frame. `out` is written for [`Step::Ready`] only.
+    #[inline]
+    pub fn next(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> Step {
+        match &mut self.kind {
+            Kind::V3 => match self.blocks.next_plain(out, counters) {
+                true => Step::Ready,
+                false => self.blocks.next(out, counters),
+            },
+            Kind::V2(ring) => ring.next(out, counters),
+            Kind::V1(ring) => ring.next(out, counters),
+            Kind::None => Step::Empty,
+        }
+    }
+
+    /// Gives frame `number` back if that is the oldest one held, of a V3 ring, and not the last
+    /// of its block. Otherwise changes nothing; [`Receiver::release`] knows more.
+    #[inline(always)]
+    pub fn release_plain(&mut self, number: u64, counters: &RxCounters) -> bool {
+        matches!(self.kind, Kind::V3) && self.blocks.release_plain(number, counters)
+    }
+
+    /// Gives back frame `number` with its address at `addr`; false when it is not held.
+    #[inline]
+    pub fn release(&mut self, number: u64, addr: *const Address, counters: &RxCounters) -> bool {
+        match &mut self.kind {
+            Kind::V3 => {
+                self.blocks.release_plain(number, counters)
+                    || self.blocks.release(number, addr, counters)
+            }
+            Kind::V2(ring) => ring.release(number, counters),
+            Kind::V1(ring) => ring.release(number, counters),
+            Kind::None => false,
+        }
     }
 
     /// Whether [`Receiver::next`] would find a frame.
-    pub fn peek(&mut self) -> Step {
-        with_ring!(self, ring => ring.peek(), Step::Empty)
+    pub fn peek(&mut self, counters: &RxCounters) -> Step {
+        match &mut self.kind {
+            Kind::V3 => self.blocks.peek(counters),
+            Kind::V2(ring) => ring.peek(counters),
+            Kind::V1(ring) => ring.peek(counters),
+            Kind::None => Step::Empty,
+        }
     }
 
     /// Takes the next whole block.
@@ -107,16 +155,16 @@ impl Receiver {
         out: &mut MaybeUninit<Block>,
         counters: &RxCounters,
     ) -> Result<Step> {
-        match self {
-            Receiver::V3(ring) => ring.next_block(out, counters),
+        match self.kind {
+            Kind::V3 => self.blocks.next_block(out, counters),
             _ => Err(Error::State("whole blocks need a TPACKET_V3 receive ring")),
         }
     }
 
     /// Gives back a whole block; false when it is not held.
     pub fn release_block(&mut self, number: u64, slot: u64, counters: &RxCounters) -> bool {
-        match self {
-            Receiver::V3(ring) => ring.release_block(number, slot, counters),
+        match self.kind {
+            Kind::V3 => self.blocks.release_block(number, slot, counters),
             _ => false,
         }
     }
@@ -125,12 +173,17 @@ impl Receiver {
     pub fn error(&self, step: Step) -> Option<Error> {
         match step {
             Step::Ready | Step::Empty => None,
-            Step::Held => Some(Error::Held(match self {
-                Receiver::V3(_) => "block",
+            Step::Held => Some(Error::Held(match self.kind {
+                Kind::V3 => "block",
                 _ => "frame",
             })),
             Step::Corrupt => {
-                let fault = with_ring!(self, ring => ring.fault(), Fault::NONE);
+                let fault = match &self.kind {
+                    Kind::V3 => self.blocks.fault(),
+                    Kind::V2(ring) => ring.fault(),
+                    Kind::V1(ring) => ring.fault(),
+                    Kind::None => Fault::NONE,
+                };
                 Some(Error::Corrupt {
                     what: fault.what,
                     value: fault.value,
@@ -143,6 +196,6 @@ impl Receiver {
 
     /// Whether there is a ring at all.
     pub fn exists(&self) -> bool {
-        !matches!(self, Receiver::None)
+        !matches!(self.kind, Kind::None)
     }
 }

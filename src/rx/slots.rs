@@ -1,7 +1,7 @@
 //! TPACKET_V1 and V2: a ring of slots of one size. The versions differ in their headers only.
 
 use super::{Fault, Step};
-use crate::frame::{Address, Frame};
+use crate::frame::Frame;
 use crate::ring::geometry::Ring;
 use crate::ring::map::{Header, View};
 use crate::ring::status::Word;
@@ -15,8 +15,6 @@ pub trait Format {
     type Status: Word;
     /// Offset of the `sockaddr_ll`.
     const SLL: usize;
-    /// Nanoseconds in one unit of the sub-second field.
-    const SUBSEC_NS: u64;
     /// Reads the header at `at`, whose status has been read before.
     fn header(view: &View, at: usize, status: u32) -> Option<Header>;
 }
@@ -40,21 +38,17 @@ pub struct SlotRing<F> {
     per_block: u32,
     /// Bytes behind the last slot of a block.
     gap: usize,
-    /// Number and place of the next frame to hand out.
-    next: u64,
+    /// Place of the next frame to hand out.
     reader: Place,
-    /// Number and place of the oldest frame that is still held.
-    release: u64,
+    /// Place of the oldest frame that is still held.
     releaser: Place,
-    /// Frames behind the release point that are back already.
-    gone: u32,
     geometry: Ring,
     fault: Fault,
     format: PhantomData<F>,
 }
 
 impl<F: Format> SlotRing<F> {
-    pub fn new(ring: View, geometry: &Ring, base: u64) -> SlotRing<F> {
+    pub fn new(ring: View, geometry: &Ring) -> SlotRing<F> {
         let per_block = geometry.frames_per_block();
         let start = Place {
             at: 0,
@@ -67,11 +61,8 @@ impl<F: Format> SlotRing<F> {
             frame_count: geometry.frame_count,
             per_block,
             gap: (geometry.block_size - per_block * geometry.frame_size) as usize,
-            next: base,
             reader: start,
-            release: base,
             releaser: start,
-            gone: 0,
             geometry: *geometry,
             fault: Fault::NONE,
             format: PhantomData,
@@ -99,8 +90,9 @@ impl<F: Format> SlotRing<F> {
 
     /// The status of the next slot if it is the reader's.
     #[inline(always)]
-    fn look(&self) -> Result<u32, Step> {
-        if self.next.wrapping_sub(self.release) >= u64::from(self.frame_count) {
+    fn look(&self, counters: &RxCounters) -> Result<u32, Step> {
+        let ahead = counters.next.get().wrapping_sub(counters.release.get());
+        if ahead >= u64::from(self.frame_count) {
             return Err(Step::Held);
         }
         match F::Status::load(&self.ring, self.reader.at) {
@@ -110,104 +102,83 @@ impl<F: Format> SlotRing<F> {
     }
 
     /// Whether a frame can be taken.
-    pub fn peek(&mut self) -> Step {
-        self.look().err().unwrap_or(Step::Ready)
+    pub fn peek(&mut self, counters: &RxCounters) -> Step {
+        self.look(counters).err().unwrap_or(Step::Ready)
     }
 
     #[inline(always)]
     pub fn next(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> Step {
-        let status = match self.look() {
+        let status = match self.look(counters) {
             Ok(status) => status,
             Err(step) => return step,
         };
         let at = self.reader.at;
-        let header = match F::header(&self.ring, at, status) {
+        let mut header = match F::header(&self.ring, at, status) {
             Some(header) => header,
             None => return self.corrupt("slot offset", at as u64, counters),
         };
-        // A slot with no room for data is given a mac offset behind its end.
-        let mac = match header.snaplen {
-            0 => usize::from(header.mac).min(self.frame_size),
-            _ => usize::from(header.mac),
-        };
-        let end = mac + header.snaplen as usize;
-        if end > self.frame_size {
-            return self.corrupt("frame end", end as u64, counters);
+        if header.snaplen == 0 {
+            // A slot with no room for data is given a mac offset behind its end.
+            header.mac = header
+                .mac
+                .min(self.frame_size.min(usize::from(u16::MAX)) as u16);
         }
-        let (data, addr) = match (
-            self.ring.pointer(at + mac, 0),
-            self.ring.pointer(at + F::SLL, 0),
-        ) {
-            (Some(data), Some(addr)) => (data, addr),
+        let end = usize::from(header.mac) + header.snaplen as usize;
+        let number = counters.next.get();
+        match self.ring.frame(at, F::SLL, &header, number) {
+            Some(frame) if end <= self.frame_size => out.write(frame),
             _ => return self.corrupt("frame end", end as u64, counters),
         };
-        out.write(Frame {
-            data: data.as_ptr(),
-            timestamp: u64::from(header.sec) * 1_000_000_000
-                + u64::from(header.subsec) * F::SUBSEC_NS,
-            caplen: header.snaplen,
-            len: header.len,
-            status,
-            rxhash: 0,
-            vlan_tci: header.vlan_tci,
-            vlan_tpid: header.vlan_tpid,
-            net_offset: header.net.wrapping_sub(header.mac),
-            flags: 0,
-            addr: addr.as_ptr() as *const Address,
-            number: self.next,
-            slot: at as u64,
-        });
+        self.advance_reader();
+        counters.next.set(number.wrapping_add(1));
+        counters.bytes.add(header.snaplen.into());
+        Step::Ready
+    }
+
+    #[inline(always)]
+    fn advance_reader(&mut self) {
         let mut reader = self.reader;
         self.advance(&mut reader);
         self.reader = reader;
-        self.next = self.next.wrapping_add(1);
-        counters.frames.add(1);
-        counters.bytes.add(header.snaplen.into());
-        Step::Ready
+    }
+
+    #[inline(always)]
+    fn advance_releaser(&mut self) {
+        let mut releaser = self.releaser;
+        self.advance(&mut releaser);
+        self.releaser = releaser;
     }
 
     /// Gives the slot under the reader back unread.
     #[cold]
     #[inline(never)]
     fn corrupt(&mut self, what: &'static str, value: u64, counters: &RxCounters) -> Step {
-        let number = self.next;
+        let number = counters.next.get();
         self.fault = Fault {
             what,
             value,
             index: self.reader.index,
             skipped: 1,
         };
-        let mut reader = self.reader;
-        self.advance(&mut reader);
-        self.reader = reader;
-        self.next = number.wrapping_add(1);
+        self.advance_reader();
+        counters.next.set(number.wrapping_add(1));
+        counters.skipped.add(1);
         counters.corrupt.add(1);
-        self.give_back(number);
+        self.release(number, counters);
         Step::Corrupt
-    }
-
-    #[inline(always)]
-    pub fn release(&mut self, number: u64, _slot: u64, counters: &RxCounters) -> bool {
-        let back = self.give_back(number);
-        if back {
-            counters.released.add(1);
-        }
-        back
     }
 
     /// Hands the slot of frame `number` to the kernel; false when it is not held.
     #[inline(always)]
-    fn give_back(&mut self, number: u64) -> bool {
-        if number != self.release || number == self.next {
-            return self.give_back_out_of_order(number);
+    pub fn release(&mut self, number: u64, counters: &RxCounters) -> bool {
+        if number != counters.release.get() || number == counters.next.get() {
+            return self.release_out_of_order(number, counters);
         }
         let at = self.releaser.at;
-        let mut releaser = self.releaser;
-        self.advance(&mut releaser);
-        self.releaser = releaser;
-        self.release = number.wrapping_add(1);
-        if self.gone != 0 {
-            self.skip_gone();
+        self.advance_releaser();
+        counters.release.set(number.wrapping_add(1));
+        if counters.gone.get() != 0 {
+            self.skip_gone(counters);
         }
         // Last: from here on the kernel may fill this slot and, behind it, those just skipped.
         F::Status::store(&self.ring, at, libc::TP_STATUS_KERNEL)
@@ -217,30 +188,31 @@ impl<F: Format> SlotRing<F> {
     /// the kernel cannot get past the slot at the old release point, which it does not have yet.
     #[cold]
     #[inline(never)]
-    fn skip_gone(&mut self) {
-        while self.gone != 0 && F::Status::load(&self.ring, self.releaser.at) == Some(0) {
-            let mut releaser = self.releaser;
-            self.advance(&mut releaser);
-            self.releaser = releaser;
-            self.release = self.release.wrapping_add(1);
-            self.gone -= 1;
+    fn skip_gone(&mut self, counters: &RxCounters) {
+        while counters.gone.get() != 0
+            && F::Status::load(&self.ring, self.releaser.at) == Some(libc::TP_STATUS_KERNEL)
+        {
+            self.advance_releaser();
+            counters.release.add(1);
+            counters.gone.sub(1);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn give_back_out_of_order(&mut self, number: u64) -> bool {
-        let ahead = number.wrapping_sub(self.release);
-        if ahead >= self.next.wrapping_sub(self.release) {
+    fn release_out_of_order(&mut self, number: u64, counters: &RxCounters) -> bool {
+        let release = counters.release.get();
+        let ahead = number.wrapping_sub(release);
+        if ahead >= counters.next.get().wrapping_sub(release) {
             return false;
         }
         let index = (u64::from(self.releaser.index) + ahead) % u64::from(self.frame_count);
         let at = self.geometry.slot_offset(index as u32);
         match F::Status::load(&self.ring, at) {
-            Some(status) if status != 0 => {}
+            Some(status) if status != libc::TP_STATUS_KERNEL => {}
             _ => return false,
         }
-        self.gone += 1;
+        counters.gone.add(1);
         F::Status::store(&self.ring, at, libc::TP_STATUS_KERNEL)
     }
 }

@@ -10,7 +10,6 @@ pub enum V1 {}
 impl Format for V1 {
     type Status = WordLong;
     const SLL: usize = v1::SLL;
-    const SUBSEC_NS: u64 = 1000;
 
     #[inline(always)]
     fn header(view: &View, at: usize, status: u32) -> Option<Header> {

@@ -10,7 +10,6 @@ pub enum V2 {}
 impl Format for V2 {
     type Status = Word32;
     const SLL: usize = v2::SLL;
-    const SUBSEC_NS: u64 = 1;
 
     #[inline(always)]
     fn header(view: &View, at: usize, status: u32) -> Option<Header> {

@@ -2,7 +2,7 @@
 
 use super::{Fault, Step};
 use crate::error::{Error, Result};
-use crate::frame::{Address, Block, Frame, FRAME_RXHASH};
+use crate::frame::{Address, Block, Frame};
 use crate::ring::geometry::Ring;
 use crate::ring::map::View;
 use crate::ring::status::{Word, Word32};
@@ -20,6 +20,12 @@ const SWEEP: usize = 2048;
 const SWEEP_MEAN: u32 = 1024;
 
 const LINE: usize = 64;
+
+/// Lines asked for at a time.
+const SWEEP_LINES: usize = 8;
+
+/// Bytes of the smallest frame in a block, headers alone.
+const LEAST_FRAME: u32 = (v3::SLL + SLL_LEN) as u32;
 
 /// What the cursor knows of a block that is not with the kernel.
 #[derive(Clone, Copy, Default)]
@@ -51,18 +57,12 @@ pub struct BlockRing {
     block: View,
     /// Offset in it of the next frame's header.
     at: usize,
-    /// Frames in it that were not looked at yet.
-    left: u32,
-    flags: u16,
-    /// Byte offset of that block in the ring.
-    block_start: u64,
+    /// Number of the first frame that is not in it. Equal to the next number when the block is
+    /// read to its end.
+    end: u64,
     /// Cache lines before this offset have been asked for; up to `sweep_end` they will be.
     swept: usize,
     sweep_end: usize,
-    /// Number of the next frame to hand out.
-    next: u64,
-    /// Release point: number of the oldest frame that is still held.
-    release: u64,
     /// Releases up to here (exclusive) need no bookkeeping beyond the release point.
     release_stop: u64,
 
@@ -80,22 +80,14 @@ pub struct BlockRing {
 }
 
 impl BlockRing {
-    pub fn new(ring: View, geometry: &Ring, base: u64) -> BlockRing {
-        let mut flags = 0;
-        if geometry.features & libc::TP_FT_REQ_FILL_RXHASH != 0 {
-            flags |= FRAME_RXHASH;
-        }
+    pub fn new(ring: View, geometry: &Ring, first: u64) -> BlockRing {
         BlockRing {
             block: ring.clone(),
             at: 0,
-            left: 0,
-            flags,
-            block_start: 0,
+            end: first,
             swept: 0,
             sweep_end: 0,
-            next: base,
-            release: base,
-            release_stop: base,
+            release_stop: first,
             ring,
             block_size: geometry.block_size as usize,
             held: vec![Held::default(); geometry.block_count as usize].into_boxed_slice(),
@@ -107,89 +99,95 @@ impl BlockRing {
         }
     }
 
+    /// A cursor that never has a frame, for handles without such a ring.
+    pub fn none() -> BlockRing {
+        BlockRing::new(View::empty(), &Ring::default(), 0)
+    }
+
     pub(super) fn fault(&self) -> Fault {
         self.fault
     }
 
+    /// Takes the next frame of the current block if there is one and nothing about it is out of
+    /// the ordinary. Otherwise changes nothing, and [`BlockRing::next`] finds out.
     #[inline(always)]
-    pub fn next(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> Step {
-        if self.left == 0 {
-            return self.next_in_new_block(out, counters);
+    pub fn next_plain(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> bool {
+        let number = counters.next.get();
+        if number == self.end {
+            return false;
         }
-        self.take(out, counters)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn next_in_new_block(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> Step {
-        match self.open_block() {
-            Step::Ready => self.take(out, counters),
-            other => other,
-        }
-    }
-
-    /// Takes the next frame of the current block, in which at least one is left.
-    #[inline(always)]
-    fn take(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> Step {
         let at = self.at;
         self.sweep(at);
-        let header = match self.block.v3_header(at) {
-            Some(header) => header,
-            None => return self.corrupt("frame offset", at as u64, counters),
-        };
-        if header.status & libc::TP_STATUS_USER == 0 {
-            return self.skip_phantom(header.next, out, counters);
+        match self.block.v3_frame(at, number, out) {
+            Some((next, caplen)) => {
+                self.at = next;
+                counters.next.set(number.wrapping_add(1));
+                counters.bytes.add(caplen.into());
+                true
+            }
+            None => false,
         }
-        let mac = usize::from(header.mac);
-        // At least the headers: an offset of 0 would deliver the same frame again.
-        let end = (mac + header.snaplen as usize).max(v3::SLL + SLL_LEN);
-        if (header.next as usize) < end && self.left != 1 {
-            return self.corrupt("next frame offset", header.next.into(), counters);
-        }
-        let (data, addr) = match (
-            self.block.pointer(at, end),
-            self.block.pointer(at + v3::SLL, 0),
-        ) {
-            (Some(start), Some(addr)) => (start.as_ptr().wrapping_add(mac), addr),
-            _ => return self.corrupt("frame end", end as u64, counters),
-        };
-        out.write(Frame {
-            data,
-            timestamp: u64::from(header.sec) * 1_000_000_000 + u64::from(header.subsec),
-            caplen: header.snaplen,
-            len: header.len,
-            status: header.status,
-            rxhash: header.rxhash,
-            vlan_tci: header.vlan_tci,
-            vlan_tpid: header.vlan_tpid,
-            net_offset: header.net.wrapping_sub(header.mac),
-            flags: self.flags,
-            addr: addr.as_ptr() as *const Address,
-            number: self.next,
-            slot: self.block_start + at as u64,
-        });
-        self.at = at + header.next as usize;
-        self.left -= 1;
-        self.next = self.next.wrapping_add(1);
-        counters.frames.add(1);
-        counters.bytes.add(header.snaplen.into());
-        Step::Ready
     }
 
-    /// Asks for the cache lines up to [`SWEEP`] bytes ahead of `at`.
+    /// Takes the next frame, whatever stands before it.
+    pub fn next(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> Step {
+        loop {
+            if self.left(counters) == 0 {
+                match self.open_block(counters) {
+                    Step::Ready => {}
+                    other => return other,
+                }
+            }
+            let at = self.at;
+            let header = match self.block.v3_header(at) {
+                Some(header) => header,
+                None => return self.corrupt("frame offset", at as u64, counters),
+            };
+            let last = self.left(counters) == 1;
+            if header.status & libc::TP_STATUS_USER == 0 {
+                if header.next < LEAST_FRAME && !last {
+                    return self.corrupt("next frame offset", header.next.into(), counters);
+                }
+                self.skip_phantom(header.next, counters);
+                continue;
+            }
+            let end = usize::from(header.mac) + header.snaplen as usize;
+            if self.block.pointer(at, end).is_none() {
+                return self.corrupt("frame end", end as u64, counters);
+            }
+            if !last && ((header.next as usize) < end || header.next < LEAST_FRAME) {
+                return self.corrupt("next frame offset", header.next.into(), counters);
+            }
+            let number = counters.next.get();
+            match self.block.frame(at, v3::SLL, &header, number) {
+                Some(frame) => out.write(frame),
+                None => return self.corrupt("frame offset", at as u64, counters),
+            };
+            self.at = at + header.next as usize;
+            counters.next.set(number.wrapping_add(1));
+            counters.bytes.add(header.snaplen.into());
+            return Step::Ready;
+        }
+    }
+
+    /// Frames of the current block that were not looked at yet.
+    fn left(&self, counters: &RxCounters) -> u32 {
+        self.end.wrapping_sub(counters.next.get()) as u32
+    }
+
+    /// Asks for cache lines ahead of `at`, a stretch at a time.
     #[inline(always)]
     fn sweep(&mut self, at: usize) {
-        let target = (at + SWEEP).min(self.sweep_end);
-        let mut swept = self.swept;
-        while swept < target {
-            self.block.prefetch(swept);
-            swept += LINE;
+        if self.swept < at + SWEEP && self.swept < self.sweep_end {
+            for line in 0..SWEEP_LINES {
+                self.block.prefetch(self.swept + line * LINE);
+            }
+            self.swept += SWEEP_LINES * LINE;
         }
-        self.swept = swept;
     }
 
     /// Makes the next block with frames current. Blocks without any go straight back.
-    fn open_block(&mut self) -> Step {
+    fn open_block(&mut self, counters: &RxCounters) -> Step {
         loop {
             let index = self.next_block;
             if self.held[index].count != 0 {
@@ -215,13 +213,16 @@ impl BlockRing {
                     continue;
                 }
             };
-            self.hold(index, header.num_pkts);
+            // More frames than fit are as wrong as an offset outside, and are found the same way:
+            // at the first header that cannot be.
+            let count = header
+                .num_pkts
+                .min(self.block_size as u32 / LEAST_FRAME + 1);
+            self.hold(index, count, counters);
             self.at = header.first_pkt as usize;
-            self.left = header.num_pkts;
-            self.block_start = start as u64;
             self.swept = self.at;
             let length = header.len.min(self.block_size as u32);
-            self.sweep_end = if length / header.num_pkts <= SWEEP_MEAN {
+            self.sweep_end = if length / count <= SWEEP_MEAN {
                 length as usize
             } else {
                 0
@@ -231,69 +232,61 @@ impl BlockRing {
     }
 
     /// Notes that block `index` with `count` frames is ours.
-    fn hold(&mut self, index: usize, count: u32) {
+    fn hold(&mut self, index: usize, count: u32, counters: &RxCounters) {
+        let first = counters.next.get();
         self.held[index] = Held {
-            first: self.next,
+            first,
             count,
             ..Held::default()
         };
+        self.end = self.held[index].end();
         self.held_blocks += 1;
         if self.held_blocks == 1 {
             self.oldest = index;
-            self.release = self.next;
+            counters.release.set(first);
         }
-        self.set_release_stop();
+        self.set_release_stop(counters);
     }
 
-    /// A frame that the kernel counted but could not fill: it carries no USER bit.
-    #[cold]
-    #[inline(never)]
-    fn skip_phantom(
-        &mut self,
-        next_offset: u32,
-        out: &mut MaybeUninit<Frame>,
-        counters: &RxCounters,
-    ) -> Step {
-        if (next_offset as usize) < v3::SLL && self.left != 1 {
-            return self.corrupt("next frame offset", next_offset.into(), counters);
-        }
-        let (at, number, current) = (self.at, self.next, self.current());
+    /// Passes a frame that the kernel counted but could not fill: it carries no USER bit.
+    fn skip_phantom(&mut self, next_offset: u32, counters: &RxCounters) {
+        let (at, number, current) = (self.at, counters.next.get(), self.current());
         self.at = at + next_offset as usize;
-        self.left -= 1;
-        self.next = number.wrapping_add(1);
-        self.held[current].gone += 1;
-        if self.release == number {
-            self.skip_gone(at);
+        counters.next.set(number.wrapping_add(1));
+        counters.skipped.add(1);
+        self.mark_gone(current, counters);
+        if counters.release.get() == number {
+            self.skip_gone(at, counters);
         } else {
-            self.set_release_stop();
+            self.set_release_stop(counters);
         }
-        self.next(out, counters)
+    }
+
+    /// Notes one more frame of block `index` that is back before its turn.
+    fn mark_gone(&mut self, index: usize, counters: &RxCounters) {
+        self.held[index].gone += 1;
+        counters.gone.add(1);
     }
 
     /// Gives up the rest of the current block.
-    #[cold]
-    #[inline(never)]
     fn corrupt(&mut self, what: &'static str, value: u64, counters: &RxCounters) -> Step {
-        let current = self.current();
+        let (current, left) = (self.current(), self.left(counters));
         self.fault = Fault {
             what,
             value,
             index: current as u32,
-            skipped: self.left,
+            skipped: left,
         };
-        counters.corrupt.add(self.left.into());
+        counters.corrupt.add(left.into());
+        self.end = counters.next.get();
         let held = &mut self.held[current];
-        held.count -= self.left;
-        let empty = held.count == 0;
-        self.left = 0;
-        if empty {
-            // Nothing of it was handed out.
-            self.held[current].count = 1;
-            self.give_back(current);
-        } else if current == self.oldest && self.release == self.held[current].end() {
-            self.give_back(current);
+        held.count -= left;
+        let read_up = current == self.oldest && counters.release.get() == held.end();
+        if held.count == 0 || read_up {
+            // Nothing of it is with the caller.
+            self.give_back(current, counters);
         } else {
-            self.set_release_stop();
+            self.set_release_stop(counters);
         }
         Step::Corrupt
     }
@@ -306,55 +299,56 @@ impl BlockRing {
         }
     }
 
+    /// Gives back frame `number` if it is the oldest held and not the last of its block.
+    /// Otherwise changes nothing, and [`BlockRing::release`] finds out.
     #[inline(always)]
-    pub fn release(&mut self, number: u64, slot: u64, counters: &RxCounters) -> bool {
+    pub fn release_plain(&mut self, number: u64, counters: &RxCounters) -> bool {
         let after = number.wrapping_add(1);
-        if number == self.release && after != self.release_stop && number != self.next {
-            self.release = after;
-            counters.released.add(1);
-            return true;
+        let plain = number == counters.release.get() && after != self.release_stop;
+        if plain {
+            counters.release.set(after);
         }
-        self.release_slow(number, slot, counters)
+        plain
     }
 
-    /// The last frame of a block, frames out of order, and what is not held at all.
-    #[cold]
-    #[inline(never)]
-    fn release_slow(&mut self, number: u64, slot: u64, counters: &RxCounters) -> bool {
-        let index = (slot / self.block_size as u64) as usize;
+    /// Gives back frame `number`, whose `sockaddr_ll` is at `addr`.
+    pub fn release(&mut self, number: u64, addr: *const Address, counters: &RxCounters) -> bool {
+        let place = self.ring.offset_of(addr.cast()).wrapping_sub(v3::SLL);
+        let index = place / self.block_size.max(1);
         let start = index * self.block_size;
-        let at = (slot % self.block_size as u64) as usize;
+        let at = place - start;
         let held = match self.held.get(index) {
             Some(held) if held.has(number) && !held.whole => *held,
             _ => return false,
         };
-        let delivered = number.wrapping_sub(held.first) < self.next.wrapping_sub(held.first);
-        let released = index == self.oldest
-            && number.wrapping_sub(held.first) < self.release.wrapping_sub(held.first);
-        let status = self.ring.u32(start + at + v3::STATUS).unwrap_or(0);
+        let ahead = number.wrapping_sub(held.first);
+        let delivered = ahead < counters.next.get().wrapping_sub(held.first);
+        let release = counters.release.get();
+        let released = index == self.oldest && ahead < release.wrapping_sub(held.first);
+        let status = self.ring.u32(place + v3::STATUS).unwrap_or(0);
         let user = status & libc::TP_STATUS_USER != 0;
         if !delivered || released || !user || at + v3::HDRLEN > self.block_size {
             return false;
         }
         // The mark that tells a second release, and `skip_gone`, that this one is back.
-        self.ring.set_u32(start + at + v3::STATUS, 0);
-        self.held[index].gone += 1;
-        counters.released.add(1);
-        if number == self.release {
-            self.skip_gone(at);
+        self.ring.set_u32(place + v3::STATUS, 0);
+        self.mark_gone(index, counters);
+        if number == release {
+            self.skip_gone(at, counters);
         } else {
-            self.set_release_stop();
+            self.set_release_stop(counters);
         }
         true
     }
 
     /// Moves the release point over frames that are back, from the one at offset `at` of the
-    /// oldest block on, and over whole blocks.
-    fn skip_gone(&mut self, mut at: usize) {
+    /// oldest block on, and from there into the blocks behind it.
+    fn skip_gone(&mut self, mut at: usize, counters: &RxCounters) {
         loop {
             let index = self.oldest;
             let held = self.held[index];
-            if held.count == 0 || held.whole || held.gone == 0 || self.release == self.next {
+            let release = counters.release.get();
+            if held.whole || held.gone == 0 || release == counters.next.get() {
                 break;
             }
             let header = index * self.block_size + at;
@@ -363,9 +357,10 @@ impl BlockRing {
                 break;
             }
             self.held[index].gone -= 1;
-            self.release = self.release.wrapping_add(1);
-            if self.release == held.end() {
-                at = match self.give_back(index) {
+            counters.gone.sub(1);
+            counters.release.set(release.wrapping_add(1));
+            if counters.release.get() == held.end() {
+                at = match self.give_back(index, counters) {
                     Some(first) => first,
                     None => return,
                 };
@@ -373,51 +368,59 @@ impl BlockRing {
                 at += self.ring.u32(header + v3::NEXT).unwrap_or(0) as usize;
             }
         }
-        self.set_release_stop();
+        self.set_release_stop(counters);
     }
 
     /// Hands block `index` to the kernel and, if it was the oldest, moves on to the next one
     /// that is held. Returns the offset of that one's first frame, if there is one.
-    fn give_back(&mut self, index: usize) -> Option<usize> {
-        self.held[index].count = 0;
+    fn give_back(&mut self, index: usize, counters: &RxCounters) -> Option<usize> {
+        let block = std::mem::take(&mut self.held[index]);
+        counters.gone.sub(block.gone.into());
         self.held_blocks -= 1;
         let status = index * self.block_size + block::STATUS;
         Word32::store(&self.ring, status, libc::TP_STATUS_KERNEL);
         if index != self.oldest {
+            // Back before its turn: all of it is gone until the release point has passed it.
+            counters.gone.add(block.count.into());
             return None;
         }
-        if self.held_blocks == 0 {
+        let release = if self.held_blocks == 0 {
             self.oldest = self.next_block;
-            self.release = self.next;
-            self.set_release_stop();
+            counters.next.get()
+        } else {
+            while self.held[self.oldest].count == 0 {
+                self.oldest = (self.oldest + 1) % self.held.len();
+            }
+            self.held[self.oldest].first
+        };
+        counters.gone.sub(release.wrapping_sub(block.end()));
+        counters.release.set(release);
+        if self.held_blocks == 0 {
+            self.release_stop = release.wrapping_add(1);
             return None;
         }
-        while self.held[self.oldest].count == 0 {
-            self.oldest = (self.oldest + 1) % self.held.len();
-        }
-        self.release = self.held[self.oldest].first;
-        self.set_release_stop();
+        self.set_release_stop(counters);
         let first = self.oldest * self.block_size + block::FIRST_PKT;
         Some(self.ring.u32(first).unwrap_or(0) as usize)
     }
 
     /// Sets how far releases may run without bookkeeping: to the end of the oldest block, or
     /// not at all while frames in it were given back out of order.
-    fn set_release_stop(&mut self) {
+    fn set_release_stop(&mut self, counters: &RxCounters) {
         let held = &self.held[self.oldest];
         self.release_stop = if held.gone == 0 && !held.whole {
             held.end()
         } else {
-            self.release.wrapping_add(1)
+            counters.release.get().wrapping_add(1)
         };
     }
 
     /// Whether a frame can be taken, opening the next block if need be.
-    pub fn peek(&mut self) -> Step {
-        if self.left != 0 {
-            return Step::Ready;
+    pub fn peek(&mut self, counters: &RxCounters) -> Step {
+        match self.left(counters) {
+            0 => self.open_block(counters),
+            _ => Step::Ready,
         }
-        self.open_block()
     }
 
     pub fn next_block(
@@ -425,9 +428,9 @@ impl BlockRing {
         out: &mut MaybeUninit<Block>,
         counters: &RxCounters,
     ) -> Result<Step> {
-        if self.left != 0 {
+        if self.left(counters) != 0 {
             // A block that only wait() has looked into is still whole.
-            let untouched = self.next == self.held[self.current()].first;
+            let untouched = counters.next.get() == self.held[self.current()].first;
             if !untouched {
                 return Err(Error::State(
                     "the current block is being read frame by frame; read it to its end before \
@@ -435,7 +438,7 @@ impl BlockRing {
                 ));
             }
         } else {
-            match self.open_block() {
+            match self.open_block(counters) {
                 Step::Ready => {}
                 other => return Ok(other),
             }
@@ -473,27 +476,23 @@ impl BlockRing {
             private_size: private.map_or(0, |_| self.private_size),
             first_offset: first,
             size: self.block_size as u32,
-            number: self.next,
+            number: counters.next.get(),
             slot: index as u64,
         });
         self.held[index].whole = true;
-        self.left = 0;
-        self.next = self.next.wrapping_add(count.into());
-        self.set_release_stop();
-        counters.frames.add(count.into());
+        counters.next.set(self.end);
+        self.set_release_stop(counters);
         Ok(Step::Ready)
     }
 
     pub fn release_block(&mut self, number: u64, slot: u64, counters: &RxCounters) -> bool {
         let index = slot as usize;
         match self.held.get(index) {
-            Some(held) if held.whole && held.count != 0 && held.first == number => {
-                counters.released.add(held.count.into());
-            }
+            Some(held) if held.whole && held.count != 0 && held.first == number => {}
             _ => return false,
         }
-        if let Some(first) = self.give_back(index) {
-            self.skip_gone(first);
+        if let Some(first) = self.give_back(index, counters) {
+            self.skip_gone(first, counters);
         }
         true
     }
