@@ -128,9 +128,24 @@ typedef struct pktring pktring_t;
 #define PKTRING_STATUS_TS_RAW_HARDWARE (1u << 31)
 
 /**
- * Bit of pktring_frame.flags: rxhash is valid.
+ * Frames to one multicast address (PACKET_MR_MULTICAST).
  */
-#define PKTRING_FRAME_RXHASH 1
+#define PKTRING_MEMBERSHIP_MULTICAST 0
+
+/**
+ * Every frame on the wire, whoever it is addressed to (PACKET_MR_PROMISC).
+ */
+#define PKTRING_MEMBERSHIP_PROMISC 1
+
+/**
+ * Frames to every multicast address (PACKET_MR_ALLMULTI).
+ */
+#define PKTRING_MEMBERSHIP_ALLMULTI 2
+
+/**
+ * Frames to one further unicast address (PACKET_MR_UNICAST).
+ */
+#define PKTRING_MEMBERSHIP_UNICAST 3
 
 /**
  * Value of a counter that this kernel or ring does not have.
@@ -321,39 +336,44 @@ struct pktring_frame {
      */
     uint32_t status;
     /**
-     * Flow hash. Valid where flags has PKTRING_FRAME_RXHASH.
+     * Offset of data from the start of the frame's slot (tp_mac).
+     */
+    uint16_t mac;
+    /**
+     * Offset of the network header from the start of the frame's slot (tp_net): the network
+     * header is at data + (net - mac).
+     */
+    uint16_t net;
+    /**
+     * Flow hash; 0 where the ring was not asked for it (PKTRING_RXHASH).
      */
     uint32_t rxhash;
     /**
-     * VLAN tag that the kernel took off the frame: priority, DEI and VLAN id. Valid where
-     * status has PKTRING_STATUS_VLAN_VALID. V1 rings lose it.
+     * VLAN tag that the kernel took off the frame: priority, DEI and VLAN id, 16 bits. Valid
+     * where status has PKTRING_STATUS_VLAN_VALID. V1 rings lose it.
      */
-    uint16_t vlan_tci;
+    uint32_t vlan_tci;
     /**
      * EtherType of that tag, 0x8100 or 0x88a8 for example. Valid where status has
      * PKTRING_STATUS_VLAN_TPID_VALID.
      */
     uint16_t vlan_tpid;
     /**
-     * Offset of the network header from data, in bytes.
+     * Of no meaning.
      */
-    uint16_t net_offset;
+    uint16_t reserved1;
     /**
-     * PKTRING_FRAME_* bits.
+     * Of no meaning.
      */
-    uint16_t flags;
+    uint32_t reserved2;
     /**
      * Where the frame came from. Never NULL.
      */
     const struct pktring_addr *addr;
     /**
-     * The library's: identifies the frame to pktring_release().
+     * The library's: tells the frame from every other one of this and of other handles.
      */
     uint64_t number;
-    /**
-     * The library's.
-     */
-    uint64_t slot;
 };
 
 /**
@@ -411,7 +431,7 @@ struct pktring_block {
      */
     uint32_t size;
     /**
-     * The library's: identifies the block to pktring_release_block().
+     * The library's: tells the block from every other one of this and of other handles.
      */
     uint64_t number;
     /**
@@ -946,6 +966,42 @@ int pktring_dispatch(pktring_t *handle, int count, int timeout_ms, pktring_handl
  * For the thread that receives, with the same rules as for pktring_dispatch().
  */
 int pktring_loop(pktring_t *handle, int count, pktring_handler callback, void *user);
+
+/**
+ * Has the interface let in frames that are addressed to others (PACKET_ADD_MEMBERSHIP).
+ *
+ * Interfaces filter by destination address in hardware where they can. A membership widens that
+ * filter; it selects nothing by itself, and where the hardware does not filter it changes
+ * nothing. The same one can be had several times, by this and by other handles and programs: the
+ * interface goes back when the last one is dropped. All memberships of a handle end with it,
+ * whatever happens to the program.
+ *
+ * @param handle   a handle for one interface. Before pktring_activate() the membership is noted
+ *                 and comes into force there; later it does at once.
+ * @param kind     PKTRING_MEMBERSHIP_MULTICAST, _PROMISC, _ALLMULTI or _UNICAST
+ * @param address  the address, for MULTICAST and UNICAST; otherwise NULL
+ * @param length   its bytes, which is 6 on Ethernet; otherwise 0
+ * @return 0; -EINVAL for another type, for an address where none belongs, for one of the wrong
+ *         length, and for a handle on all interfaces; -ENODEV when the interface is gone;
+ *         -EFAULT when handle, or address with a length, is NULL
+ *
+ * May be called from any thread.
+ */
+int pktring_add_membership(pktring_t *handle, uint32_t kind, const uint8_t *address, uint32_t length);
+
+/**
+ * Takes back one pktring_add_membership() (PACKET_DROP_MEMBERSHIP).
+ *
+ * @param handle   the handle that the membership was added to
+ * @param kind     as it was added
+ * @param address  as it was added
+ * @param length   as it was added
+ * @return 0; -EINVAL when the handle has no such membership, and for arguments that
+ *         pktring_add_membership() would refuse; -EFAULT as there
+ *
+ * May be called from any thread.
+ */
+int pktring_drop_membership(pktring_t *handle, uint32_t kind, const uint8_t *address, uint32_t length);
 
 /**
  * Reads the counters of a handle.

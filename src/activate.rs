@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::filter;
 use crate::link::Link;
+use crate::membership::{self, Membership};
 use crate::ring::geometry::{complete, Direction, Mode, Ring, Version};
 use crate::ring::map::{Mapping, View};
 use crate::session::Session;
@@ -40,6 +41,7 @@ pub fn activate(config: &Config, interrupt: &Interrupt) -> Result<Active> {
     if config.promiscuous {
         join_promiscuous(&socket, &link)?;
     }
+    config.memberships.join(&socket, &link)?;
     let session = Session::new(socket, link, mtu, config, rings, interrupt)?;
     Ok(Active { session, rx, tx })
 }
@@ -232,18 +234,6 @@ fn bind(socket: &PacketSocket, config: &Config, rings: &Rings, link: &Link) -> R
 }
 
 fn join_promiscuous(socket: &PacketSocket, link: &Link) -> Result<()> {
-    if link.ifindex == 0 {
-        return Err(Error::Invalid(
-            "promiscuous mode needs one interface; it cannot be set for \"any\"".to_owned(),
-        ));
-    }
-    let membership = libc::packet_mreq {
-        mr_ifindex: link.ifindex,
-        mr_type: libc::PACKET_MR_PROMISC as u16,
-        mr_alen: 0,
-        mr_address: [0; 8],
-    };
-    socket
-        .set(libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &membership)
-        .map_err(|errno| Error::system("PACKET_ADD_MEMBERSHIP", errno))
+    let promiscuous = Membership::new(membership::Kind::Promiscuous, &[])?;
+    membership::add(socket, link, &promiscuous)
 }

@@ -4,6 +4,7 @@
 
 use crate::error::{invalid, Result};
 use crate::filter;
+use crate::membership::Memberships;
 use crate::ring::geometry::{complete, Direction, Mode, Profile, Ring, Shape, Version};
 
 /// Frame length to plan slots for where no interface tells its MTU: Ethernet with a VLAN tag.
@@ -30,6 +31,7 @@ pub struct Config {
     pub profile: Profile,
     pub snaplen: u32,
     pub promiscuous: bool,
+    pub memberships: Memberships,
     pub filter: Option<Vec<libc::sock_filter>>,
     /// Microseconds to look at the ring before going to sleep.
     pub spin_us: u32,
@@ -55,6 +57,7 @@ impl Config {
             profile: Profile::Throughput,
             snaplen: 0,
             promiscuous: false,
+            memberships: Memberships::default(),
             filter: None,
             spin_us: 0,
             rx: None,

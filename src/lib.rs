@@ -11,6 +11,7 @@ pub mod error;
 pub mod filter;
 pub mod frame;
 pub mod link;
+pub mod membership;
 pub mod ring;
 pub mod rx;
 pub mod session;

@@ -11,6 +11,7 @@ pub mod error;
 pub mod geometry;
 pub mod handle;
 pub mod lifecycle;
+pub mod membership;
 pub mod rx;
 pub mod sized;
 pub mod stats;

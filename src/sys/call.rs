@@ -339,7 +339,7 @@ plain!(
     libc::tpacket_stats,
     libc::tpacket_stats_v3,
     libc::tpacket_rollover_stats,
-    libc::packet_mreq,
+    crate::sys::layout::MembershipRequest,
     libc::sock_fprog,
 );
 

@@ -91,6 +91,17 @@ pub mod block {
 pub const TX_OWNER: u32 =
     libc::TP_STATUS_SEND_REQUEST | libc::TP_STATUS_SENDING | libc::TP_STATUS_WRONG_FORMAT;
 
+/// `struct packet_mreq_max`: a membership with an address of any length.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct MembershipRequest {
+    pub ifindex: i32,
+    pub kind: u16,
+    pub length: u16,
+    pub address: [u8; 32],
+}
+const _: () = assert!(std::mem::size_of::<MembershipRequest>() == 40);
+
 // The checks. Each header is written with a different number in every field and then looked at
 // as bytes: a number found at the offset named above proves that the field stands there.
 // (`offset_of!` would say it directly, but needs a newer compiler than this crate promises.)

@@ -52,6 +52,16 @@ pub fn add_veth(a: &str, b: &str) -> io::Result<()> {
     add(named(a), InfoKind::Veth, Some(data)).map_err(context(format_args!("veth {a} {b}")))
 }
 
+/// Makes an interface that shares `parent`, with an address of its own, and brings it up. Of
+/// multicast frames it lets in those alone that it was asked for.
+pub fn macvlan(parent: &str, name: &str) -> io::Result<()> {
+    let mut message = named(name);
+    message.attributes.push(LinkAttribute::Link(index(parent)?));
+    add(message, InfoKind::MacVlan, None).map_err(context(format_args!("macvlan {name}")))?;
+    set_up(name)?;
+    wait_up(name)
+}
+
 /// Brings an interface up. It may take until [`wait_up`] returns before frames pass.
 pub fn set_up(name: &str) -> io::Result<()> {
     set_flags(name, LinkFlags::Up).map_err(context(format_args!("set {name} up")))
@@ -160,6 +170,25 @@ pub fn mtu(name: &str) -> io::Result<u32> {
         LinkAttribute::Mtu(mtu) => Some(*mtu),
         _ => None,
     })
+}
+
+/// How many ask for every frame on the wire.
+pub fn promiscuity(name: &str) -> io::Result<u32> {
+    find(name, "promiscuity", |attribute| match attribute {
+        LinkAttribute::Promiscuity(count) => Some(*count),
+        _ => None,
+    })
+}
+
+/// The multicast hardware addresses that are asked for, as hexadecimal digits.
+pub fn multicast_addresses(name: &str) -> io::Result<Vec<String>> {
+    // Fields: index, name, users, global users, address.
+    let table = std::fs::read_to_string("/proc/thread-self/net/dev_mcast")?;
+    let rows = table.lines().map(|row| row.split_whitespace().collect());
+    Ok(rows
+        .filter(|row: &Vec<&str>| row.get(1) == Some(&name))
+        .filter_map(|row| row.get(4).map(|address| address.to_string()))
+        .collect())
 }
 
 /// What the interface itself counted, independent of any socket.
