@@ -34,6 +34,8 @@ pub struct Fake {
     pub buffer: usize,
     /// What the next kicks answer without looking at the ring.
     pub answers: VecDeque<Errno>,
+    /// The interface was down for a moment after so many frames.
+    pub flap_after: Option<usize>,
     /// How many more frames the queue rejects, whatever they are.
     pub rejections: u32,
     pub kicks: u32,
@@ -59,6 +61,7 @@ impl Fake {
             sending: Vec::new(),
             buffer: usize::MAX,
             answers: VecDeque::new(),
+            flap_after: None,
             rejections: 0,
             kicks: 0,
             waits: 0,
@@ -170,6 +173,10 @@ impl Kernel for Fake {
             };
             if self.sending.len() >= self.buffer {
                 return if any { Ok(()) } else { Err(libc::EAGAIN) };
+            }
+            if self.flap_after == Some(self.wire.len()) {
+                self.flap_after = None;
+                return if any { Ok(()) } else { Err(libc::ENETDOWN) };
             }
             if self.rejections > 0 {
                 self.rejections -= 1;

@@ -149,14 +149,13 @@ impl Transmitter {
             let before = self.head.place.count;
             let result = kernel.kick();
             self.look();
-            if self.head.place.count != before {
+            let moved = self.head.place.count != before;
+            if moved {
                 self.stall = Stall::default();
-                errors = Errors::default();
             }
             if self.head.place.count == self.edge.place.count {
                 continue;
             }
-            let moved = self.head.place.count != before;
             let verdict = match self.slots.owner(self.head.place.offset) {
                 Owner::Waiting => errors.verdict(result, moved, &mut self.stall, kernel),
                 _ => Verdict::Refuse(result.err().unwrap_or(libc::EINVAL)),
@@ -171,7 +170,6 @@ impl Transmitter {
                         self.refresh(kernel);
                         self.refuse_too_long();
                     }
-                    self.retract();
                     window = FIRST_WINDOW;
                 }
             }
@@ -246,7 +244,7 @@ impl Transmitter {
     }
 }
 
-/// Failures that are given a second chance, since the head last moved.
+/// Failures that are given a second chance within one kick.
 #[derive(Default)]
 struct Errors {
     down: bool,

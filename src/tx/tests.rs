@@ -4,6 +4,7 @@ use super::fake::{Fake, BAD, JAM};
 use super::flush::Halt;
 use super::*;
 use crate::ring::map::Mapping;
+use crate::sys::layout::{v1, v2, v3};
 use libc::{TP_STATUS_AVAILABLE, TP_STATUS_SENDING, TP_STATUS_SEND_REQUEST};
 
 const VERSIONS: [Version; 3] = [Version::V1, Version::V2, Version::V3];
@@ -455,6 +456,21 @@ fn a_lowered_mtu_leaves_open_reservations_and_their_order_alone() {
 }
 
 #[test]
+fn frames_behind_a_refused_one_are_in_flight_even_if_the_kernel_takes_few() {
+    let (mut tx, mut kernel) = pair(Version::V2, 16);
+    kernel.slow = true;
+    kernel.buffer = 1;
+    put(&mut tx, &mut kernel, &[BAD; 60], 99);
+    for n in 0..31 {
+        put(&mut tx, &mut kernel, &frame(n), n);
+    }
+    assert_eq!(tx.flush(&mut kernel, 0).unwrap(), 31);
+    assert_eq!(counts(&tx), (0, 1, 31));
+    assert_eq!(tx.flush(&mut kernel, -1).unwrap(), 0);
+    assert_eq!(kernel.wire, frames(0..31));
+}
+
+#[test]
 fn a_ring_of_malformed_frames_costs_one_system_call_each() {
     let (mut tx, mut kernel) = pair(Version::V2, 128);
     for n in 0..256 {
@@ -476,6 +492,19 @@ fn a_latched_error_is_tried_again_and_the_frame_sent_once() {
     assert_eq!(tx.flush(&mut kernel, 0).unwrap(), 0);
     assert_eq!(kernel.wire, frames(0..1));
     assert_eq!(kernel.kicks, 2);
+}
+
+#[test]
+fn an_error_that_the_kernel_hides_behind_frames_it_sent_does_not_stop_the_rest() {
+    for after in 1..4 {
+        let (mut tx, mut kernel) = pair(Version::V2, 2);
+        for n in 0..4 {
+            put(&mut tx, &mut kernel, &frame(n), n);
+        }
+        kernel.flap_after = Some(after);
+        assert_eq!(tx.flush(&mut kernel, 0).unwrap(), 0);
+        assert_eq!(kernel.wire, frames(0..4));
+    }
 }
 
 #[test]
@@ -555,6 +584,31 @@ fn a_frame_that_the_queue_never_takes_is_refused_after_a_second() {
         results(&mut tx),
         [(0, 0), (1, 0), (2, nobufs), (3, 0), (4, 0), (5, 0)]
     );
+}
+
+#[test]
+fn a_frame_is_not_given_up_before_it_was_tried_often() {
+    let (mut tx, mut kernel) = pair(Version::V2, 1);
+    put(&mut tx, &mut kernel, &[JAM; 60], 0);
+    for _ in 0..15 {
+        kernel.clock += 1_000_000_000;
+        assert!(matches!(tx.flush(&mut kernel, 0), Err(Error::QueueFull)));
+    }
+    assert_eq!(tx.flush(&mut kernel, 0).unwrap(), 0);
+    assert_eq!(results(&mut tx), [(0, -libc::ENOBUFS)]);
+}
+
+#[test]
+fn each_frame_has_the_queues_patience_anew() {
+    let (mut tx, mut kernel) = pair(Version::V2, 4);
+    for n in 0..8 {
+        put(&mut tx, &mut kernel, &frame(n), n);
+        // Tried for 0.9 s, most of the time that a frame has.
+        kernel.rejections = 95;
+        assert_eq!(tx.flush(&mut kernel, -1).unwrap(), 0);
+    }
+    assert!(kernel.clock > 6_000_000_000);
+    assert_eq!(kernel.wire, frames(0..8));
 }
 
 #[test]
@@ -645,6 +699,48 @@ fn reserving_and_giving_up_pushes_out_no_completion() {
         tx.abort(b.reference).unwrap();
     }
     assert_eq!(results(&mut tx), [(0, 0)]);
+}
+
+#[test]
+fn a_slot_given_up_behind_an_open_reservation_is_free_at_once() {
+    let (mut tx, mut kernel) = pair(Version::V2, 2);
+    let open = tx.reserve().unwrap();
+    for _ in 0..100 {
+        let slot = tx.reserve().unwrap();
+        let next = tx.reserve().unwrap();
+        assert!(tx
+            .reserve()
+            .is_some_and(|last| tx.abort(last.reference).is_ok()));
+        tx.abort(slot.reference).unwrap();
+        tx.abort(next.reference).unwrap();
+    }
+    commit(&mut tx, &mut kernel, &open, &frame(0), 0).unwrap();
+    put(&mut tx, &mut kernel, &frame(1), 1);
+    tx.flush(&mut kernel, 0).unwrap();
+    assert_eq!(kernel.wire, frames(0..2));
+}
+
+#[test]
+fn leftovers_in_a_header_do_no_harm() {
+    for version in VERSIONS {
+        let (mut tx, mut kernel) = pair(version, 2);
+        let slot = tx.reserve().unwrap();
+        fill(&kernel, &slot, 0, &frame(0));
+        for at in (0..version.tx_data_offset()).step_by(4) {
+            let is_status = match version {
+                Version::V1 => at < v1::STATUS_LEN,
+                Version::V2 => at == v2::STATUS,
+                Version::V3 => at == v3::STATUS,
+            };
+            assert!(is_status || kernel.view.set_u32(at, 0x0505_0505));
+        }
+        let length = frame(0).len() as u32;
+        tx.commit(&mut kernel, slot.reference, length, 0, 0)
+            .unwrap();
+        tx.flush(&mut kernel, 0).unwrap();
+        assert_eq!(kernel.wire, frames(0..1));
+        assert_eq!(completions(&mut tx)[0].timestamp, 0);
+    }
 }
 
 #[test]
@@ -842,7 +938,9 @@ impl Model {
         let good: Vec<_> = expected.iter().filter(|(_, error)| *error == 0).collect();
         let wire: Vec<_> = good.iter().map(|(n, _)| frame(*n)).collect();
         assert_eq!(self.kernel.wire, wire);
-        assert_eq!(self.tx.counters().read().frames, good.len() as u64);
+        let refused = expected.len() - good.len();
+        let counted = counts(&self.tx);
+        assert_eq!(counted, (good.len() as u64, refused as u64, 0));
         let ring = self.kernel.ring;
         for i in 0..ring.frames_per_block() * ring.block_count {
             assert_eq!(self.kernel.status(ring.slot_offset(i)), TP_STATUS_AVAILABLE);
