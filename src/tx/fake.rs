@@ -39,6 +39,8 @@ pub struct Fake {
     /// How many more frames the queue rejects, whatever they are.
     pub rejections: u32,
     pub kicks: u32,
+    /// The most slots that waited at a kick after the first.
+    pub shown_again: u32,
     pub waits: u32,
     pub pauses: u32,
     pub clock: u64,
@@ -64,6 +66,7 @@ impl Fake {
             flap_after: None,
             rejections: 0,
             kicks: 0,
+            shown_again: 0,
             waits: 0,
             pauses: 0,
             clock: 1,
@@ -79,6 +82,12 @@ impl Fake {
             Version::V3 => Word32::load(&self.view, slot + v3::STATUS),
         }
         .unwrap()
+    }
+
+    fn waiting(&self) -> u32 {
+        let slots = 0..self.ring.frames_per_block() * self.ring.block_count;
+        let waits = |&i: &u32| self.status(self.ring.slot_offset(i)) == TP_STATUS_SEND_REQUEST;
+        slots.filter(waits).count() as u32
     }
 
     fn set_status(&self, slot: usize, status: u32) {
@@ -155,6 +164,9 @@ impl Fake {
 impl Kernel for Fake {
     fn kick(&mut self) -> std::result::Result<(), Errno> {
         self.kicks += 1;
+        if self.kicks > 1 {
+            self.shown_again = self.shown_again.max(self.waiting());
+        }
         if let Some(errno) = self.answers.pop_front() {
             return Err(errno);
         }
