@@ -344,12 +344,11 @@ fn check_v3_fields(ring: &Ring, shape: &Shape) -> Result<()> {
             ("private_size", ring.private_size),
             ("features", ring.features),
         ];
-        return match fields.iter().find(|(_, value)| *value != 0) {
-            None => Ok(()),
-            Some((name, value)) => Err(invalid!(
+        if let Some((name, value)) = fields.iter().find(|(_, value)| *value != 0) {
+            return Err(invalid!(
                 "{name} {value} must be 0: only TPACKET_V3 receive rings have it"
-            )),
-        };
+            ));
+        }
     }
     if ring.features & !libc::TP_FT_REQ_FILL_RXHASH != 0 {
         return Err(invalid!(
@@ -358,16 +357,31 @@ fn check_v3_fields(ring: &Ring, shape: &Shape) -> Result<()> {
             libc::TP_FT_REQ_FILL_RXHASH
         ));
     }
+    match shape.version {
+        Version::V3 => check_v3_block(ring, shape),
+        Version::V1 | Version::V2 => Ok(()),
+    }
+}
+
+/// A block must hold its descriptor and one frame header. The kernel asks that of transmit
+/// rings as well, whose blocks have no descriptor.
+fn check_v3_block(ring: &Ring, shape: &Shape) -> Result<()> {
+    let size = u64::from(ring.block_size);
     let fixed = block::HDRLEN as u64 + v3::HDRLEN as u64 + u64::from(shape.reserve);
-    let private = round_up(u64::from(ring.private_size), block::ALIGNMENT as u64);
-    if fixed + private > u64::from(ring.block_size) {
-        let most =
-            u64::from(ring.block_size).saturating_sub(fixed) & !(block::ALIGNMENT as u64 - 1);
+    if fixed > size {
         return Err(invalid!(
-            "private_size {} leaves no room for a frame in block_size {}; the largest valid \
+            "block_size {size} is smaller than the {fixed} bytes of headers and reserve in a \
+             TPACKET_V3 block; the next valid size is {}",
+            round_up(fixed, page_size() as u64)
+        ));
+    }
+    let private = round_up(u64::from(ring.private_size), block::ALIGNMENT as u64);
+    if fixed + private > size {
+        let most = (size - fixed) & !(block::ALIGNMENT as u64 - 1);
+        return Err(invalid!(
+            "private_size {} leaves no room for a frame in block_size {size}; the largest valid \
              size is {most}",
-            ring.private_size,
-            ring.block_size
+            ring.private_size
         ));
     }
     Ok(())
