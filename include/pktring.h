@@ -451,6 +451,83 @@ struct pktring_block {
 typedef void (*pktring_handler)(void *user, const struct pktring_frame *frame);
 
 /**
+ * A free slot of the transmit ring, to write a frame into. Filled by pktring_tx_reserve().
+ *
+ * The memory at data is the caller's from then until pktring_tx_commit() or
+ * pktring_tx_abort(), and never longer than the handle.
+ */
+struct pktring_slot {
+    /**
+     * Where the frame goes: from the link-level header on (PKTRING_RAW), or from the network
+     * header on (PKTRING_DGRAM).
+     */
+    uint8_t *data;
+    /**
+     * Bytes that the frame may have: by the slot, and by the interface's MTU.
+     */
+    uint32_t capacity;
+    /**
+     * Where the frame starts behind data, in bytes. Must be left 0, except on a handle that
+     * places frames freely (PACKET_TX_HAS_OFF).
+     */
+    uint32_t offset;
+    /**
+     * Yours: set it before pktring_tx_commit() to find the frame again among the completions.
+     * 0 at first.
+     */
+    uint64_t user_data;
+    /**
+     * The library's: tells the reservation from every other one of this and of other handles.
+     */
+    uint64_t number;
+};
+
+/**
+ * What became of a frame that was committed for transmission. Filled by pktring_tx_complete().
+ */
+struct pktring_completion {
+    /**
+     * pktring_slot.user_data as it was when the frame was committed.
+     */
+    uint64_t user_data;
+    /**
+     * When the frame was sent, in nanoseconds since 1970-01-01 00:00 UTC; 0 when the kernel did
+     * not say.
+     */
+    uint64_t timestamp;
+    /**
+     * Bytes of the frame.
+     */
+    uint32_t length;
+    /**
+     * 0: sent. Otherwise the negative errno value of why the kernel refused it.
+     */
+    int32_t error;
+    /**
+     * PKTRING_STATUS_TS_* bits that tell which clock timestamp is of.
+     */
+    uint32_t status;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+};
+
+/**
+ * One frame for pktring_inject_batch(), laid out like struct iovec of sys/uio.h.
+ */
+struct pktring_buffer {
+    /**
+     * The frame.
+     */
+    const void *data;
+    /**
+     * Its length in bytes.
+     */
+    size_t length;
+};
+
+/**
  * Counters of a handle since it was activated. They never wrap and are never reset. A counter
  * that does not apply to the handle is 0 on one that never could (transmit counters of a
  * receive-only handle) and PKTRING_UNAVAILABLE where the kernel does not tell.
@@ -966,6 +1043,150 @@ int pktring_dispatch(pktring_t *handle, int count, int timeout_ms, pktring_handl
  * For the thread that receives, with the same rules as for pktring_dispatch().
  */
 int pktring_loop(pktring_t *handle, int count, pktring_handler callback, void *user);
+
+/**
+ * Takes a free slot of the transmit ring to write a frame into. Never waits.
+ *
+ * Several slots can be reserved before the first is committed, and they can be committed in any
+ * order; frames are sent in the order of their reservation. A reservation that is left open
+ * holds up those behind it.
+ *
+ * @param handle  an active handle with a transmit ring
+ * @param slot    receives the reservation; written only when the result is 1
+ * @return 1: a slot was reserved. 0: the ring is full; see pktring_tx_flush() and
+ *         pktring_wait(). -EBUSY: the handle is not active or has no transmit ring. -EFAULT for
+ *         NULL.
+ *
+ * One thread at a time may transmit with a handle; another one may receive meanwhile.
+ */
+int pktring_tx_reserve(pktring_t *handle, struct pktring_slot *slot);
+
+/**
+ * Says that the frame in a reserved slot is complete. It is handed to the kernel as soon as
+ * those reserved before it are, and sent by the next pktring_tx_flush().
+ *
+ * The slot's memory must not be written to any more: the kernel may send straight from it.
+ *
+ * @param handle  the handle that the slot was reserved from
+ * @param slot    the reservation, with user_data (and offset) set as wanted
+ * @param length  bytes of the frame. PKTRING_RAW: at least the link-level header, 14 for
+ *                Ethernet; at most the interface's MTU and link-level header, and 4 more for a
+ *                frame with a VLAN tag. PKTRING_DGRAM: 0 up to the MTU. The kernel does not pad.
+ * @return 0. Negative errno value, with the reservation still open:
+ *         - -EMSGSIZE  the length is out of range; the text names the range
+ *         - -EINVAL    the slot is not reserved: it was committed or aborted before, or belongs
+ *                      to another handle; or offset is set on a handle that does not place
+ *                      frames freely
+ *         - -EBUSY     the handle is not active or has no transmit ring
+ *         - -EFAULT    handle or slot is NULL
+ *
+ * For the thread that transmits.
+ */
+int pktring_tx_commit(pktring_t *handle, const struct pktring_slot *slot, uint32_t length);
+
+/**
+ * Gives a reserved slot back without sending anything.
+ *
+ * @param handle  the handle that the slot was reserved from
+ * @param slot    the reservation
+ * @return 0; -EINVAL when the slot is not reserved; -EBUSY when the handle is not active or has
+ *         no transmit ring; -EFAULT for NULL
+ *
+ * For the thread that transmits.
+ */
+int pktring_tx_abort(pktring_t *handle, const struct pktring_slot *slot);
+
+/**
+ * Has the kernel send what was committed, and waits until it has, if asked to.
+ *
+ * One system call sends as many frames as there are; batches of 32 and more are worth it. A
+ * frame that the kernel refuses (after the MTU was lowered, say) is taken out of the ring and
+ * told by pktring_tx_complete(); those behind it are sent all the same.
+ *
+ * @param handle      an active handle with a transmit ring
+ * @param timeout_ms  0: hand the frames to the kernel and return; positive: also wait until all
+ *                    are sent, for at most so many milliseconds; negative: without limit
+ * @return number of frames that are still in flight: 0 when everything committed was sent or
+ *         refused. Negative errno value, with the frames kept in the ring:
+ *         - -EAGAIN     the queue of the interface is full; call again
+ *         - -ENETDOWN   the interface is down; call again when it is up
+ *         - -ENODEV     the interface is gone
+ *         - -ECANCELED  pktring_breakloop() was called; reported once
+ *         - -ESHUTDOWN  another thread closes the handle
+ *         - -EBUSY      the handle is not active or has no transmit ring
+ *         - -EFAULT     handle is NULL
+ *
+ * For the thread that transmits.
+ */
+int pktring_tx_flush(pktring_t *handle, int timeout_ms);
+
+/**
+ * Tells what became of frames that were committed: each once, in the order of their
+ * reservation. Never waits.
+ *
+ * Programs that do not care need not call it: when a slot is reserved and no room for
+ * completions is left, the oldest is forgotten. pktring_stats() counts them all.
+ *
+ * @param handle       an active handle with a transmit ring
+ * @param completions  array of max elements; the first ones are written
+ * @param max          1 to INT_MAX
+ * @return number of completions written; 0: none is there; -EBUSY when the handle is not
+ *         active or has no transmit ring; -EFAULT for NULL
+ *
+ * For the thread that transmits.
+ */
+int pktring_tx_complete(pktring_t *handle, struct pktring_completion *completions, uint32_t max);
+
+/**
+ * Sets where frames go that do not carry a link-level header themselves.
+ *
+ * Needed to transmit with PKTRING_DGRAM, whose frames get their link-level header from it, and
+ * to transmit with a handle for all interfaces. It holds for the frames sent from now on.
+ *
+ * @param handle   the handle, active or not
+ * @param address  protocol (network byte order), hardware address with its length, and the
+ *                 interface index (0: that of the handle); the other fields are ignored. Copied.
+ *                 NULL removes it.
+ * @return 0; -EINVAL when halen is more than 8; -EFAULT when handle is NULL
+ *
+ * For the thread that transmits.
+ */
+int pktring_set_destination(pktring_t *handle, const struct pktring_addr *address);
+
+/**
+ * Sends one frame: the counterpart of pcap_inject().
+ *
+ * On a handle without a transmit ring it is one send(2). On one with a ring it goes into the
+ * ring behind what was committed, and the ring is flushed.
+ *
+ * @param handle  an active handle; a receive ring is enough
+ * @param frame   the frame, with its link-level header (PKTRING_RAW); copied
+ * @param length  bytes of the frame, as for pktring_tx_commit()
+ * @return length. Negative errno value when the frame was not sent:
+ *         - -EAGAIN    the queue, the send buffer or the ring is full; try again
+ *         - -EMSGSIZE  the length is out of range
+ *         - -ENETDOWN  the interface is down
+ *         - -ENODEV    the interface is gone
+ *         - -EBUSY     the handle is not active, or a reservation of its ring is open
+ *         - -EFAULT    handle or frame is NULL
+ *
+ * For the thread that transmits. The handle itself does not receive the frame.
+ */
+int pktring_inject(pktring_t *handle, const void *frame, size_t length);
+
+/**
+ * Sends several frames, in order, with one system call for every 64 of them (sendmmsg(2)) on a
+ * handle without a transmit ring.
+ *
+ * @param handle  an active handle; a receive ring is enough
+ * @param frames  array of count frames; an array of struct iovec will do, cast
+ * @param count   0 to INT_MAX
+ * @return number of frames sent. Fewer than count when one could not be sent; when that was the
+ *         first, the negative errno value that pktring_inject() gives for it.
+ *
+ * For the thread that transmits.
+ */
+int pktring_inject_batch(pktring_t *handle, const struct pktring_buffer *frames, uint32_t count);
 
 /**
  * Has the interface let in frames that are addressed to others (PACKET_ADD_MEMBERSHIP).

@@ -119,3 +119,22 @@ pub struct Block {
     /// The library's.
     pub slot: u64,
 }
+
+/// What became of a frame that was committed for transmission. Filled by pktring_tx_complete().
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Completion {
+    /// pktring_slot.user_data as it was when the frame was committed.
+    pub user_data: u64,
+    /// When the frame was sent, in nanoseconds since 1970-01-01 00:00 UTC; 0 when the kernel did
+    /// not say.
+    pub timestamp: u64,
+    /// Bytes of the frame.
+    pub length: u32,
+    /// 0: sent. Otherwise the negative errno value of why the kernel refused it.
+    pub error: i32,
+    /// PKTRING_STATUS_TS_* bits that tell which clock timestamp is of.
+    pub status: u32,
+    /// 0.
+    pub reserved: u32,
+}

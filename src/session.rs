@@ -9,7 +9,9 @@ use crate::link::Link;
 use crate::ring::geometry::{Mode, Version};
 use crate::stats::Accumulator;
 use crate::sys::call::{monotonic_ns, PacketSocket};
+use crate::tx::{self, Limits};
 use crate::wait::{Interrupt, Sleeper};
+use std::sync::Arc;
 
 /// Everything about an active handle that is not one direction's own.
 pub struct Session {
@@ -21,6 +23,7 @@ pub struct Session {
     pub mode: Mode,
     pub rings: Rings,
     pub kernel: Accumulator,
+    pub tx_counters: Option<Arc<tx::Counters>>,
     pub rx_sleeper: Option<Sleeper>,
     pub tx_sleeper: Option<Sleeper>,
     pub both_sleeper: Option<Sleeper>,
@@ -31,12 +34,8 @@ pub struct Session {
 /// for transmission whether it still exists; the kernel announces neither.
 const TICK_MS: i32 = 250;
 
-/// What a wait is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Events {
-    pub rx: bool,
-    pub tx: bool,
-}
+/// Bytes of an Ethernet header, which loopback has, too.
+const ETHERNET_HEADER: u32 = 14;
 
 /// A moment to give up at.
 #[derive(Clone, Copy, Debug)]
@@ -95,8 +94,25 @@ impl Session {
             mode: config.mode,
             rings,
             kernel: Accumulator::default(),
+            tx_counters: None,
             spin_ns: u64::from(config.spin_us) * 1000,
         })
+    }
+
+    /// How long frames may be that this handle sends.
+    pub fn limits(&self) -> Limits {
+        let ethernet = self.link.hardware == libc::ARPHRD_ETHER;
+        let header = match self.mode {
+            Mode::Raw if ethernet || self.link.hardware == libc::ARPHRD_LOOPBACK => ETHERNET_HEADER,
+            _ => 0,
+        };
+        Limits {
+            header,
+            // Without an interface of its own, the kernel's verdict counts.
+            mtu: self.mtu.unwrap_or(u32::MAX),
+            vlan: ethernet && self.mode == Mode::Raw,
+            vnet_header: 0,
+        }
     }
 
     /// How long after the interface went down the kernel may still hand over received frames.

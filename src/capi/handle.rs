@@ -1,6 +1,7 @@
 //! The handle behind `pktring_t`.
 
 use super::error::{Place, Texts};
+use super::tx::TxSide;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::rx::{Receiver, Step};
@@ -24,6 +25,8 @@ pub struct Handle {
     /// Used by the thread that receives, alone.
     rx: UnsafeCell<RxSide>,
     pub(super) rx_counters: RxCounters,
+    /// Used by the thread that transmits, alone.
+    tx: UnsafeCell<TxSide>,
     pub(super) interrupt: Interrupt,
     /// Set once by activate, freed by close.
     session: AtomicPtr<Session>,
@@ -70,6 +73,7 @@ impl Handle {
                     deferred: None,
                 }),
                 rx_counters: RxCounters::default(),
+                tx: UnsafeCell::new(TxSide::default()),
                 interrupt,
                 session: AtomicPtr::new(std::ptr::null_mut()),
                 config: Mutex::new(config),
@@ -130,6 +134,17 @@ impl Handle {
     pub(super) unsafe fn rx(&self) -> &mut RxSide {
         // SAFETY: the caller's promise.
         unsafe { &mut *self.rx.get() }
+    }
+
+    /// The transmitting thread's part.
+    ///
+    /// # Safety
+    /// Only the thread that transmits may call this, and not while it has another reference.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    pub(super) unsafe fn tx(&self) -> &mut TxSide {
+        // SAFETY: the caller's promise.
+        unsafe { &mut *self.tx.get() }
     }
 
     /// The settings.

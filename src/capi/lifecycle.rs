@@ -8,10 +8,12 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::ring::geometry::{Direction, Ring};
 use crate::rx::Receiver;
+use crate::tx::{self, Transmitter};
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_int};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// Opens a handle on a network interface, without touching the network yet.
 ///
@@ -152,9 +154,13 @@ pub unsafe extern "C" fn pktring_close(handle: *mut Handle) -> c_int {
         if let Err(error) = handle.close_and_wait() {
             return handle.fail(Place::Setup, &error);
         }
+        // SAFETY: no call is in progress any more, so this thread may be the one that transmits.
+        let left = handle
+            .session()
+            .map_or(0, |session| unsafe { handle.tx() }.linger(session));
         // SAFETY: no call is in progress any more, and the caller gives the handle up.
         unsafe { Handle::destroy(pointer) };
-        0
+        c_int::try_from(left).unwrap_or(c_int::MAX)
     })
 }
 
@@ -164,12 +170,39 @@ fn start(handle: &Handle) -> Result<()> {
         return Err(Error::State("the handle is active already"));
     }
     let config = handle.config();
-    let Active { session, rx, .. } = activate(&config, &handle.interrupt)?;
+    let Active {
+        mut session,
+        rx,
+        tx,
+    } = activate(&config, &handle.interrupt)?;
+    let first = first_number();
     if let (Some(view), Some(ring)) = (rx, &session.rings.rx) {
-        handle.rx_counters.start(first_number());
+        handle.rx_counters.start(first);
         let receiver = Receiver::new(view, session.version, ring, &handle.rx_counters);
         // SAFETY: before activation no thread can be receiving with this handle.
         unsafe { handle.rx() }.receiver = receiver;
+    }
+    // SAFETY: before activation no thread can be transmitting with this handle.
+    if let Some(destination) = &mut unsafe { handle.tx() }.destination {
+        if destination.sll_ifindex == 0 {
+            destination.sll_ifindex = session.link.ifindex;
+        }
+    }
+    if let (Some(view), Some(ring)) = (tx, &session.rings.tx) {
+        let transmitter = Transmitter::new(
+            view,
+            &tx::Config {
+                version: session.version,
+                mode: session.mode,
+                ring: *ring,
+                placed: false,
+                limits: session.limits(),
+                base: first,
+            },
+        )?;
+        session.tx_counters = Some(Arc::clone(transmitter.counters()));
+        // SAFETY: before activation no thread can be transmitting with this handle.
+        unsafe { handle.tx() }.transmitter = Some(transmitter);
     }
     handle.set_session(session);
     Ok(())

@@ -15,6 +15,7 @@ pub mod membership;
 pub mod rx;
 pub mod sized;
 pub mod stats;
+pub mod tx;
 pub mod wait;
 
 use std::os::raw::c_int;

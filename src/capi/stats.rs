@@ -5,6 +5,7 @@ use super::handle::Handle;
 use super::sized::{self, Sized};
 use super::wall;
 use crate::error::Result;
+use crate::tx::Counts;
 use std::mem::size_of;
 use std::os::raw::{c_char, c_int};
 
@@ -86,6 +87,10 @@ fn collect(handle: &Handle) -> Result<pktring_stats> {
     let session = handle.session()?;
     let kernel = session.kernel.refresh(&session.socket, session.version)?;
     let rx = &handle.rx_counters;
+    let tx = session
+        .tx_counters
+        .as_ref()
+        .map_or_else(Counts::default, |counters| counters.read());
     Ok(pktring_stats {
         size: size_of::<pktring_stats>(),
         received: kernel.packets,
@@ -96,10 +101,10 @@ fn collect(handle: &Handle) -> Result<pktring_stats> {
         held: rx.held(),
         wakeups: rx.wakeups.get(),
         corrupt: rx.corrupt.get(),
-        tx_frames: 0,
-        tx_bytes: 0,
-        tx_refused: 0,
-        tx_in_flight: 0,
+        tx_frames: tx.frames,
+        tx_bytes: tx.bytes,
+        tx_refused: tx.refused,
+        tx_in_flight: tx.in_flight,
     })
 }
 

@@ -94,6 +94,10 @@ fn wait(handle: &Handle, events: u32, timeout_ms: c_int) -> Result<u32> {
                     ready |= PKTRING_RX;
                 }
             }
+            // SAFETY: the thread that waits to transmit is the one that transmits.
+            if want_tx && unsafe { handle.tx() }.ready(handle, session)? {
+                ready |= PKTRING_TX;
+            }
             Ok(ready != 0)
         },
         sleeper.as_ref(),

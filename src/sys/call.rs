@@ -215,7 +215,7 @@ impl PacketSocket {
             libc::sendmmsg(
                 self.fd(),
                 first,
-                count as libc::c_uint,
+                count as std::os::raw::c_uint,
                 libc::MSG_DONTWAIT as _,
             )
         };

@@ -38,6 +38,7 @@ pub use kernel::{Kernel, Outlet};
 pub use limits::Limits;
 
 use crate::error::{invalid, Error, Result};
+use crate::frame::Completion;
 use crate::ring::geometry::{Mode, Ring, Version};
 use crate::ring::map::View;
 use flush::Stall;
@@ -69,22 +70,6 @@ pub struct Slot {
     pub capacity: u32,
     /// Names this reservation in [`Transmitter::commit`] and [`Transmitter::abort`].
     pub reference: u64,
-}
-
-/// What became of a frame. As the C API has it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Completion {
-    /// The number that was given to [`Transmitter::commit`].
-    pub user_data: u64,
-    /// When the frame was sent, in nanoseconds since the epoch; 0 when the kernel did not say.
-    pub timestamp: u64,
-    pub length: u32,
-    /// 0 for a frame that was sent, otherwise the negative errno of why not.
-    pub error: i32,
-    /// The `TP_STATUS_TS_*` bits that tell which clock `timestamp` is of.
-    pub status: u32,
-    pub reserved: u32,
 }
 
 /// A boundary between stages: the slot and the record of the first frame behind it.
