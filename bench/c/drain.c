@@ -26,6 +26,11 @@ static void drain(const struct consumer *consumer, uint64_t wanted)
 			break;
 	}
 	uint64_t wall = now_ns() - start;
+	if (taken < wanted) {
+		struct counts counts = consumer->counts();
+		fprintf(stderr, "%s: %lu of %lu frames; kernel: %lu received, %lu dropped\n",
+			consumer->name, taken, wanted, counts.received, counts.dropped);
+	}
 	printf("{\"frames\":%lu,\"ns\":%.4f,\"idle\":%lu,\"bytes\":%lu,\"check\":%lu}\n", taken,
 	       taken ? (double)wall / (double)taken : 0.0, idle, touched_bytes, touched & 0xff);
 	fflush(stdout);

@@ -52,7 +52,7 @@ int main(int argc, char **argv)
 	struct pktring_ring ring = { .size = sizeof ring };
 	struct pktring_budget budget = {
 		.size = sizeof budget, .memory = bytes, .version = PKTRING_V3,
-		.direction = PKTRING_RX, .mode = PKTRING_RAW,
+		.direction = PKTRING_RX, .mode = PKTRING_RAW, .frame_length = 1514,
 	};
 
 	pin((int)number(argc, argv, "cpu", 1));

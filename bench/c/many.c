@@ -82,7 +82,7 @@ static pktring_t *open_one(const char *device, size_t ring_bytes, bool fanout)
 		struct pktring_ring ring = { .size = sizeof ring };
 		struct pktring_budget budget = {
 			.size = sizeof budget, .memory = ring_bytes, .version = PKTRING_V3,
-			.direction = PKTRING_RX, .mode = PKTRING_RAW,
+			.direction = PKTRING_RX, .frame_length = 1514,
 		};
 		if (pktring_ring_fit(&budget, &ring, text) ||
 		    pktring_set_ring(handle, PKTRING_RX, &ring))

@@ -34,16 +34,16 @@ static void finish(const struct setup *setup, uint32_t version)
 			struct pktring_budget budget = {
 				.size = sizeof budget, .memory = setup->ring_bytes,
 				.version = version, .direction = PKTRING_RX,
-				.mode = PKTRING_RAW, .snaplen = setup->frame_size,
+				.mode = PKTRING_RAW, .frame_length = setup->frame_size ? setup->frame_size : 1514,
 			};
 			check(pktring_ring_fit(&budget, &ring, text), text);
 		}
-		if (setup->block_size) {
+		if (setup->block_size && version == PKTRING_V3) {
 			ring.block_size = setup->block_size;
 			ring.block_count = (uint32_t)(setup->ring_bytes / setup->block_size);
 			ring.frame_count = 0;
 		}
-		if (setup->retire_ms)
+		if (setup->retire_ms && version == PKTRING_V3)
 			ring.retire_timeout_ms = setup->retire_ms;
 		check(pktring_set_ring(handle, PKTRING_RX, &ring), "set_ring");
 	}

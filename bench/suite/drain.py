@@ -10,7 +10,7 @@ from .peers import Receiver, command, family, present
 MIB = 1 << 20
 # frames a fill: all fit the library's default ring, and 64 MiB of anybody else's
 FRAMES = {"64": 50_000, "imix": 16_000, "1514": 6_000}
-SETTLE = 0.15  # longer than every retire timeout here
+RETIRE, SETTLE = 200, 0.3  # milliseconds, seconds: the last block retires by time
 PRIMARY = "next_frame"
 OURS = [PRIMARY, "next_batch", "dispatch", "block"]
 PEERS = ["pcap_dispatch", "pcap_next_ex", "hand_v1", "hand_v2", "hand_v3", "netring_batch",
@@ -22,11 +22,12 @@ def bytes_of(size):
 
 
 def settings(name, frames):
-    """The library runs with its defaults; the others get rings that hold the whole fill."""
+    """The library's default ring; rings that hold the whole fill for the others. A short retire
+    timeout would use up blocks while a fill is slow, and is no part of the cost of a drain."""
     if family(name) == "ours":
-        return {}
+        return {"retire": RETIRE}
     slots = 2048 * (frames + 2048) if name in ("hand_v1", "hand_v2") else 64 * MIB
-    return {"ring": (slots // MIB + 1) * MIB, "retire": 60}
+    return {"ring": (slots // MIB + 1) * MIB, "retire": RETIRE}
 
 
 class Field:

@@ -19,8 +19,9 @@ RECEIVE_PEERS = ["hand_v3", "hand_v2", "pcap_dispatch", "pcap_next_ex"]
 TRANSMIT = ["tx_ring", "inject", "inject_batch"]
 TRANSMIT_PEERS = ["sendmmsg", "pcap_inject", "hand_ring_v2"]
 GROWTH = 1.03
-# rings that hold the larger fill of 64-byte frames
-RING = {"ring": 64 << 20, "retire": 60, "slot": 128}
+# rings that hold the larger fill of 64-byte frames; many blocks, so that the retire timeout
+# cannot use them all up while a fill is slow
+RING = {"ring": 64 << 20, "block": 1 << 20, "retire": 200, "slot": 128}
 
 
 def callgrind(words, folder, tag):
@@ -41,7 +42,7 @@ def receive_totals(sender, names, frames, folder):
         words = callgrind(command("drain", name, **options), folder, name)
         receivers[name] = Receiver(words, patience=120)
     sender.fill(frames, 64)
-    time.sleep(0.3)
+    time.sleep(0.5)
     totals = {}
     for name, receiver in receivers.items():
         answer = receiver.ask(f"go {frames}", patience=120)
