@@ -2,6 +2,7 @@
 # make demo       send and capture a million frames in a private network
 # make demo IFACE=eth0 [SECONDS=10]   capture on a real interface; nothing is sent
 # make test       every test, as root or not
+# make bench      measures it beside its peers; see bench/bench.mk
 # make clean
 #
 # Needs cargo, a C compiler and make.
@@ -78,3 +79,5 @@ need-cargo:
 need-cc:
 	@command -v $(firstword $(CC)) >/dev/null || \
 		{ echo "a C compiler is needed ($(firstword $(CC))): install gcc or clang, or set CC" >&2; exit 1; }
+
+include bench/bench.mk

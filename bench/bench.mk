@@ -1,17 +1,15 @@
 # Benchmarks; included by the top Makefile. `make bench ONLY=drain,tx` runs a subset,
 # `make bench EFFORT=0.5` spends half the rounds.
-CARGO_TARGET_DIR ?= target
-BENCH_BUILD := $(CARGO_TARGET_DIR)/bench
+BENCH_BUILD := $(target)/bench
 BENCH_PYTHON := $(BENCH_BUILD)/python/bin/python
 BENCH_CFLAGS := -O2 -g -std=gnu11 -Wall -Wextra -Ibench/c -Iinclude
-BENCH_LIB := $(CARGO_TARGET_DIR)/release/libpktring.so
-BENCH_LINK := -L$(CARGO_TARGET_DIR)/release -lpktring -Wl,-rpath,$(abspath $(CARGO_TARGET_DIR)/release)
+BENCH_LINK := -L$(dist) -lpktring -Wl,-rpath,$(abspath $(dist))
 BENCH_HEADERS := $(wildcard bench/c/*.h)
 
 # Programs of one family of peers each: ours and the ones that need nothing installed ...
 BENCH_PROGRAMS := $(addprefix $(BENCH_BUILD)/,sender \
 	$(foreach job,drain receive latency,$(job)-ours $(job)-hand $(job)-sockets) \
-	transmit-ours transmit-sockets lifecycle-ours many-ours memory-ours)
+	transmit-sockets lifecycle-ours)
 # ... and libpcap's, where it is installed.
 ifneq ($(wildcard /usr/include/pcap/pcap.h),)
 BENCH_PROGRAMS += $(addprefix $(BENCH_BUILD)/,drain-pcap receive-pcap latency-pcap transmit-pcap)
@@ -35,14 +33,8 @@ bench-programs: $(BENCH_PROGRAMS)
 bench-setup: $(BENCH_BUILD)/.setup
 
 $(BENCH_BUILD)/.setup: bench/setup.sh bench/requirements.txt $(wildcard bench/netring/src/* bench/gopacket/*)
-	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR) bench/setup.sh
+	BENCH_BUILD=$(BENCH_BUILD) bench/setup.sh
 	touch $@
-
-# cargo itself knows whether anything changed
-.PHONY: bench-library
-bench-library:
-	cargo build --release --lib --target-dir $(CARGO_TARGET_DIR)
-$(BENCH_LIB): bench-library ;
 
 $(BENCH_BUILD):
 	mkdir -p $@
@@ -59,13 +51,13 @@ $(BENCH_BUILD)/transmit-$(1): bench/c/transmit.c bench/c/tx_$(1).c $(BENCH_HEADE
 	$$(CC) $$(BENCH_CFLAGS) -o $$@ bench/c/transmit.c bench/c/tx_$(1).c $(2)
 endef
 $(foreach job,drain receive latency,\
-	$(eval $(call BENCH_RECEIVER,$(job),ours,$(BENCH_LINK),$(BENCH_LIB)))\
+	$(eval $(call BENCH_RECEIVER,$(job),ours,$(BENCH_LINK),$(shared)))\
 	$(eval $(call BENCH_RECEIVER,$(job),hand,,))\
 	$(eval $(call BENCH_RECEIVER,$(job),sockets,,))\
 	$(eval $(call BENCH_RECEIVER,$(job),pcap,-lpcap,)))
-$(eval $(call BENCH_SENDER,ours,$(BENCH_LINK),$(BENCH_LIB)))
+$(eval $(call BENCH_SENDER,ours,$(BENCH_LINK),$(shared)))
 $(eval $(call BENCH_SENDER,sockets,,))
 $(eval $(call BENCH_SENDER,pcap,-lpcap,))
 
-$(BENCH_BUILD)/%-ours: bench/c/%.c $(BENCH_HEADERS) $(BENCH_LIB) | $(BENCH_BUILD)
+$(BENCH_BUILD)/%-ours: bench/c/%.c $(BENCH_HEADERS) $(shared) | $(BENCH_BUILD)
 	$(CC) $(BENCH_CFLAGS) -pthread -o $@ $< $(BENCH_LINK)

@@ -2,7 +2,7 @@
 # Installs what the benchmarks compare with: Debian packages (as root), a Python environment and
 # the crates.io peer under target/bench. Whatever cannot be had is named and left out.
 cd "$(dirname "$0")/.." || exit 1
-build=${CARGO_TARGET_DIR:-target}/bench
+build=${BENCH_BUILD:-target/bench}
 mkdir -p "$build"
 build=$(cd "$build" && pwd)
 

@@ -13,7 +13,7 @@ LIMITS = {"heap_bytes": 64 << 10, "allocations_after_activate": 0, "stripped_byt
 
 
 def library():
-    return os.path.join(os.path.dirname(BUILD), "release", "libpktring.so")
+    return os.path.realpath(os.path.join(os.path.dirname(BUILD), "dist", "libpktring.so"))
 
 
 def stripped_bytes():
