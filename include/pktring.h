@@ -1291,3 +1291,5 @@ const char *pktring_strerror(int error);
 #endif  // __cplusplus
 
 #endif  /* PKTRING_H */
+
+#include "pktring/inline.h"

@@ -10,6 +10,7 @@ pub mod config;
 pub mod error;
 pub mod geometry;
 pub mod handle;
+pub mod iter;
 pub mod lifecycle;
 pub mod membership;
 pub mod rx;

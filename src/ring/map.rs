@@ -388,14 +388,14 @@ impl View {
 
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn prefetch(p: *const u8) {
+pub(crate) fn prefetch(p: *const u8) {
     // SAFETY: a prefetch is a hint; it reads nothing and faults on no address.
     unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast()) };
 }
 
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]
-fn prefetch(p: *const u8) {
+pub(crate) fn prefetch(p: *const u8) {
     // SAFETY: a prefetch is a hint; it reads nothing and faults on no address.
     unsafe {
         std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) p, options(nostack, preserves_flags, readonly));
@@ -404,4 +404,4 @@ fn prefetch(p: *const u8) {
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[inline(always)]
-fn prefetch(_: *const u8) {}
+pub(crate) fn prefetch(_: *const u8) {}

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * The inline part of <pktring.h>, which includes it. What stands here knows only the kernel's
+ * own layout (struct tpacket3_hdr, frozen since Linux 3.2) and the descriptors of <pktring.h>,
+ * so that code compiled into a program stays right with every later library.
+ *
+ * The shared library exports each function under the same name, for languages that cannot
+ * inline. Both versions do the same.
+ */
+#ifndef PKTRING_H
+#include "../pktring.h"
+#endif
+
+#ifndef PKTRING_INLINE_H
+#define PKTRING_INLINE_H
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__GNUC__)
+#define PKTRING_RARE_(condition) __builtin_expect(!!(condition), 0)
+#define PKTRING_PREFETCH_(address) __builtin_prefetch(address)
+/* Compilers think too big of functions that come down to a few instructions in place. */
+#define PKTRING_INLINE_ static inline __attribute__((always_inline))
+#else
+#define PKTRING_RARE_(condition) (condition)
+#define PKTRING_PREFETCH_(address) ((void)(address))
+#define PKTRING_INLINE_ static inline
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#define PKTRING_CAST_(type, pointer) reinterpret_cast<type>(pointer)
+#else
+#define PKTRING_CAST_(type, pointer) ((type)(pointer))
+#endif
+
+/**
+ * Walks the frames of one block, see pktring_iter_init(). The fields are the library's; a copy
+ * of the struct walks on by itself.
+ */
+struct pktring_iter {
+    /** Address of the next frame's header. Addresses are numbers here, because a corrupt block
+        may make one that is none. */
+    uint64_t at;
+    /** From this address on there is more to do than to take the next frame. */
+    uint64_t stop;
+    /** The last address at which a header fits. */
+    uint64_t last;
+    /** Cache lines before this address have been asked for. */
+    uint64_t swept;
+    /** Up to this address they will be. */
+    uint64_t sweep_end;
+    /** Number of the frame behind the last one. */
+    uint64_t end_number;
+    /** Frames that were not looked at yet, and one. */
+    uint32_t left;
+    /** Not used yet. */
+    uint32_t reserved[5];
+};
+
+/** The memory at an address. */
+PKTRING_INLINE_ const uint8_t *pktring_bytes_(uint64_t address)
+{
+    return PKTRING_CAST_(const uint8_t *, (uintptr_t)address);
+}
+
+/** Reads a number of the kernel's at any alignment. */
+PKTRING_INLINE_ uint32_t pktring_load32_(const uint8_t *at)
+{
+    uint32_t value;
+
+    memcpy(&value, at, sizeof value);
+    return value;
+}
+
+/** Reads a number of the kernel's at any alignment. */
+PKTRING_INLINE_ uint16_t pktring_load16_(const uint8_t *at)
+{
+    uint16_t value;
+
+    memcpy(&value, at, sizeof value);
+    return value;
+}
+
+/* Offsets in struct tpacket3_hdr, and what follows from them. */
+enum pktring_layout_ {
+    PKTRING_V3_NEXT_ = 0,
+    PKTRING_V3_SEC_ = 4,
+    PKTRING_V3_NSEC_ = 8,
+    PKTRING_V3_SNAPLEN_ = 12,
+    PKTRING_V3_LEN_ = 16,
+    PKTRING_V3_STATUS_ = 20,
+    PKTRING_V3_MAC_ = 24,
+    PKTRING_V3_NET_ = 26,
+    PKTRING_V3_RXHASH_ = 28,
+    PKTRING_V3_VLAN_TCI_ = 32,
+    PKTRING_V3_VLAN_TPID_ = 36,
+    /* struct sockaddr_ll follows the header. */
+    PKTRING_V3_ADDR_ = 48,
+    PKTRING_V3_LENGTH_ = 68,
+    /* TP_STATUS_USER: the kernel has filled the frame in. */
+    PKTRING_V3_USER_ = 1,
+
+    /* Cache lines are asked for this far ahead of the reader, so many at a time. */
+    PKTRING_SWEEP_AHEAD_ = 2048,
+    PKTRING_SWEEP_STEP_ = 1024,
+    /* Where frames take less than this on average, the processor foresees enough by itself; */
+    PKTRING_SWEEP_LEAST_ = 288,
+    /* where they take more than this, most of what is fetched would be payload nobody reads. */
+    PKTRING_SWEEP_MOST_ = 1024
+};
+
+/**
+ * Starts to walk the frames of a block.
+ *
+ * @param it     receives the iterator. It needs no end: drop it at any time.
+ * @param block  a block from pktring_next_block() that was not released yet
+ *
+ * May be called from any thread; blocks can be handed to other threads to be read there.
+ *
+ * @code
+ * static uint64_t sum_of_lengths(const struct pktring_block *block)
+ * {
+ *     struct pktring_iter it;
+ *     struct pktring_frame frame;
+ *     uint64_t sum = 0;
+ *
+ *     pktring_iter_init(&it, block);
+ *     while (pktring_iter_next(&it, &frame) == 1)
+ *         sum += frame.len;
+ *     return sum;
+ * }
+ * @endcode
+ */
+PKTRING_INLINE_ void pktring_iter_init(struct pktring_iter *it, const struct pktring_block *block)
+{
+    uint64_t base = PKTRING_CAST_(uintptr_t, block->base);
+    uint32_t count = block->size < PKTRING_V3_LENGTH_ ? 0 : block->frame_count;
+
+    it->at = base + block->first_offset;
+    it->stop = 0;
+    it->last = base + block->size - PKTRING_V3_LENGTH_;
+    it->swept = it->at;
+    it->sweep_end = 0;
+    it->end_number = block->number + block->frame_count;
+    it->left = count + 1;
+    memset(it->reserved, 0, sizeof it->reserved);
+    if (count != 0 && block->length / count >= PKTRING_SWEEP_LEAST_ &&
+        block->length / count <= PKTRING_SWEEP_MOST_)
+        it->sweep_end = base + block->length;
+}
+
+/**
+ * What pktring_iter_next() does now and then: checks that the block has not ended and asks for
+ * the cache lines ahead. Headers form a linked list, so with frames of varying size each one is
+ * a cache miss that the processor cannot foresee.
+ */
+PKTRING_INLINE_ int pktring_iter_advance_(struct pktring_iter *it)
+{
+    uint64_t target = it->at + PKTRING_SWEEP_AHEAD_;
+
+    if (it->at > it->last) {
+        it->left = 1;
+        return -EBADMSG;
+    }
+    if (target > it->sweep_end)
+        target = it->sweep_end;
+    for (; it->swept < target; it->swept += 512) {
+        const uint8_t *lines = pktring_bytes_(it->swept);
+
+        PKTRING_PREFETCH_(lines);
+        PKTRING_PREFETCH_(lines + 64);
+        PKTRING_PREFETCH_(lines + 128);
+        PKTRING_PREFETCH_(lines + 192);
+        PKTRING_PREFETCH_(lines + 256);
+        PKTRING_PREFETCH_(lines + 320);
+        PKTRING_PREFETCH_(lines + 384);
+        PKTRING_PREFETCH_(lines + 448);
+    }
+    it->stop = it->last + 1;
+    if (it->swept < it->sweep_end && it->at + PKTRING_SWEEP_STEP_ < it->stop)
+        it->stop = it->at + PKTRING_SWEEP_STEP_;
+    return 0;
+}
+
+/**
+ * Takes the next frame of a block.
+ *
+ * The frame needs no release of its own: pktring_release_block() gives all of them back, and
+ * then its pointers must not be used any more. Frames that the kernel counted but could not
+ * fill are left out. Fields that the caller never reads cost nothing, where the compiler sees
+ * that.
+ *
+ * @param it     from pktring_iter_init()
+ * @param frame  receives the frame; written only when the result is 1. The caplen of a frame
+ *               whose header says that it reaches beyond the block is 0.
+ * @return 1: a frame was taken. 0: that was the last one. -EBADMSG: the next frame would lie
+ *         outside of the block; the rest of it cannot be read, and the next call returns 0.
+ *
+ * One iterator belongs to one thread at a time; several can walk the same block.
+ */
+PKTRING_INLINE_ int pktring_iter_next(struct pktring_iter *it, struct pktring_frame *frame)
+{
+    const uint8_t *header;
+    uint64_t at, room;
+    uint32_t status, snaplen;
+    uint16_t mac;
+
+    do {
+        if (--it->left == 0) {
+            it->left = 1;
+            return 0;
+        }
+        at = it->at;
+        if (PKTRING_RARE_(at >= it->stop) && pktring_iter_advance_(it) != 0)
+            return -EBADMSG;
+        header = pktring_bytes_(at);
+        /* Less than a header ahead would be corrupt, and becomes 4 GiB ahead. */
+        it->at = at + PKTRING_V3_LENGTH_ +
+                 (uint32_t)(pktring_load32_(header + PKTRING_V3_NEXT_) - PKTRING_V3_LENGTH_);
+        status = pktring_load32_(header + PKTRING_V3_STATUS_);
+    } while (PKTRING_RARE_((status & PKTRING_V3_USER_) == 0));
+
+    room = it->last + PKTRING_V3_LENGTH_ - at;
+    mac = pktring_load16_(header + PKTRING_V3_MAC_);
+    snaplen = pktring_load32_(header + PKTRING_V3_SNAPLEN_);
+    frame->data = pktring_bytes_(at + mac);
+    frame->timestamp = pktring_load32_(header + PKTRING_V3_SEC_) * UINT64_C(1000000000) +
+                       pktring_load32_(header + PKTRING_V3_NSEC_);
+    frame->caplen = mac > room || snaplen > room - mac ? 0 : snaplen;
+    frame->len = pktring_load32_(header + PKTRING_V3_LEN_);
+    frame->status = status;
+    frame->mac = mac;
+    frame->net = pktring_load16_(header + PKTRING_V3_NET_);
+    frame->rxhash = pktring_load32_(header + PKTRING_V3_RXHASH_);
+    frame->vlan_tci = pktring_load32_(header + PKTRING_V3_VLAN_TCI_);
+    frame->vlan_tpid = pktring_load16_(header + PKTRING_V3_VLAN_TPID_);
+    frame->reserved1 = 0;
+    frame->reserved2 = 0;
+    /* The kernel aligns headers to 8 bytes; where corruption does not, the pointer still is. */
+    frame->addr = PKTRING_CAST_(const struct pktring_addr *,
+                                pktring_bytes_((at & ~UINT64_C(7)) + PKTRING_V3_ADDR_));
+    frame->number = it->end_number - it->left;
+    return 1;
+}
+
+/**
+ * Looks at a part of a frame.
+ *
+ * @param frame   a frame that is held
+ * @param offset  where the part starts, in bytes from frame->data
+ * @param length  bytes of the part
+ * @return the part's address; NULL when it was not captured whole
+ *
+ * The address is even where offset is, but not aligned beyond that: to be portable, copy
+ * numbers out with memcpy().
+ */
+PKTRING_INLINE_ const void *pktring_frame_part(const struct pktring_frame *frame, uint32_t offset,
+                                             uint32_t length)
+{
+    if (offset > frame->caplen || length > frame->caplen - offset)
+        return NULL;
+    return frame->data + offset;
+}
+
+/**
+ * A part of a frame as a struct: `PKTRING_FRAME_AS(struct ethhdr, frame, 0)` is a
+ * `const struct ethhdr *`, or NULL when the frame is too short. The network header starts at
+ * `frame->net - frame->mac`.
+ */
+#define PKTRING_FRAME_AS(type, frame, offset) \
+    PKTRING_CAST_(const type *, PKTRING_BYTES_(pktring_frame_part((frame), (offset), sizeof(type))))
+
+#ifdef __cplusplus
+#define PKTRING_BYTES_(pointer) static_cast<const unsigned char *>(pointer)
+#else
+#define PKTRING_BYTES_(pointer) (pointer)
+#endif
+
+/**
+ * The VLAN id of the tag that the kernel took off a frame.
+ *
+ * @param frame  a frame descriptor
+ * @return 0 to 4095; -1 when no tag was taken off. V1 rings lose the tag.
+ */
+PKTRING_INLINE_ int pktring_frame_vlan(const struct pktring_frame *frame)
+{
+    return (frame->status & PKTRING_STATUS_VLAN_VALID) != 0 ? (int)(frame->vlan_tci & 0x0fff) : -1;
+}
+
+/**
+ * Where the timestamp of a frame was taken.
+ *
+ * @param frame  a frame descriptor
+ * @return PKTRING_STATUS_TS_RAW_HARDWARE: by the NIC, with its own clock.
+ *         PKTRING_STATUS_TS_SOFTWARE: by the kernel, when it received the frame. 0: by the
+ *         kernel, when it put the frame into the ring.
+ */
+PKTRING_INLINE_ uint32_t pktring_frame_timestamp_source(const struct pktring_frame *frame)
+{
+    return frame->status & (PKTRING_STATUS_TS_RAW_HARDWARE | PKTRING_STATUS_TS_SOFTWARE);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* PKTRING_INLINE_H */
