@@ -1,4 +1,16 @@
 //! The whole of Linux PACKET_MMAP behind a C ABI.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`capi`] | the functions C programs call: arguments in, core called, errors out |
+//! | [`config`], [`activate`], [`session`] | what a handle is asked to be, how it becomes a socket with rings, what both directions then share |
+//! | [`rx`], [`tx`] | the cursors over the rings; safe code |
+//! | [`ring`] | geometry (pure arithmetic), the mapping (bounds checks), the status words (memory ordering) |
+//! | [`wait`], [`link`] | sleeping, and what becomes of the interface meanwhile |
+//! | [`filter`], [`stats`], [`frame`], [`error`], … | one noun each |
+//! | [`sys`] | kernel layouts and system calls |
+//!
+//! Unsafe code is in `sys`, `ring::map`, `ring::status` and `capi` alone.
 
 #![deny(unsafe_code)]
 #![allow(missing_docs)]

@@ -30,7 +30,7 @@ pub enum Step {
     Empty,
     /// The next slot is still held by the caller.
     Held,
-    /// The contents cannot be right; [`Receiver::fault`] tells what. The cursor stands behind it.
+    /// The contents cannot be right; [`Receiver::error`] tells what. The cursor stands behind it.
     Corrupt,
 }
 

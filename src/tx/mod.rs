@@ -15,7 +15,7 @@
 //!
 //! A frame is refused where the kernel says so or where the queue rejects it for good. Because
 //! the kernel stays on that slot, the frames behind it are withdrawn and published again one slot
-//! lower; the refused frame keeps its [`record`] and with it its turn among the completions.
+//! lower; the refused frame keeps its `record` and with it its turn among the completions.
 
 #![forbid(unsafe_code)]
 
