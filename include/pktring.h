@@ -32,6 +32,31 @@ typedef struct pktring pktring_t;
 #define PKTRING_PROFILE_LOW_MEMORY 2
 
 /**
+ * Bit of pktring_set_memory(): lock the rings (MAP_LOCKED).
+ */
+#define PKTRING_MEMORY_LOCK 1
+
+/**
+ * Bit of pktring_set_memory(): fill the page table at once (MAP_POPULATE).
+ */
+#define PKTRING_MEMORY_POPULATE 2
+
+/**
+ * Bit of pktring_interface.flags: the interface is up (IFF_UP).
+ */
+#define PKTRING_INTERFACE_UP 1
+
+/**
+ * Bit of pktring_interface.flags: the loopback interface (IFF_LOOPBACK).
+ */
+#define PKTRING_INTERFACE_LOOPBACK 8
+
+/**
+ * Bit of pktring_interface.flags: up, and the line works (IFF_RUNNING).
+ */
+#define PKTRING_INTERFACE_RUNNING 64
+
+/**
  * TPACKET_V1: the oldest ring, one slot a frame, microseconds, loses VLAN tags.
  */
 #define PKTRING_V1 0
@@ -73,6 +98,13 @@ typedef struct pktring pktring_t;
  * Feature of a V3 receive ring: fill in pktring_frame.rxhash (TP_FT_REQ_FILL_RXHASH).
  */
 #define PKTRING_RXHASH 1
+
+/**
+ * Value of pktring_ring.retire_timeout_ms: the kernel chooses, by the speed of the interface and
+ * the size of the blocks. pktring_get_ring() then tells what it chose, or this value where the
+ * kernel cannot be asked (CONFIG_PACKET_DIAG).
+ */
+#define PKTRING_RETIRE_KERNEL UINT32_MAX
 
 /**
  * The frame was larger than its V1 or V2 slot and cut (TP_STATUS_COPY).
@@ -210,7 +242,9 @@ struct pktring_ring {
      */
     uint32_t frame_count;
     /**
-     * V3 receive: milliseconds after which the kernel hands over a block that is not full.
+     * V3 receive: milliseconds after which the kernel hands over a block that is not full;
+     * 0: the profile's default, 20 (1 with PKTRING_PROFILE_LATENCY); PKTRING_RETIRE_KERNEL: the
+     * kernel's own.
      */
     uint32_t retire_timeout_ms;
     /**
@@ -225,6 +259,70 @@ struct pktring_ring {
      * Must be 0.
      */
     uint32_t reserved;
+};
+
+/**
+ * A network interface. As the C API has it; comments are written for the header.
+ */
+struct pktring_interface {
+    /**
+     * Number of the interface, as in pktring_addr.ifindex.
+     */
+    int32_t index;
+    /**
+     * Bytes that a frame may have behind its link-level header.
+     */
+    uint32_t mtu;
+    /**
+     * PKTRING_INTERFACE_* and the other IFF_* bits of net/if.h.
+     */
+    uint32_t flags;
+    /**
+     * What captured frames start with, as a libpcap link type (DLT_*); -1 where there is none.
+     */
+    int32_t linktype;
+    /**
+     * ARPHRD_* type.
+     */
+    uint16_t hatype;
+    /**
+     * Bytes of its link-level address; those beyond 8 are not kept.
+     */
+    uint16_t halen;
+    /**
+     * Its link-level address.
+     */
+    uint8_t addr[8];
+    /**
+     * Its name, terminated by NUL.
+     */
+    uint8_t name[16];
+    /**
+     * 0.
+     */
+    uint32_t reserved[3];
+};
+
+/**
+ * An IP address of an interface. As the C API has it.
+ */
+struct pktring_ip {
+    /**
+     * Number of the interface.
+     */
+    int32_t index;
+    /**
+     * AF_INET (2) or AF_INET6 (10).
+     */
+    uint16_t family;
+    /**
+     * Bits of the address that are the network's.
+     */
+    uint16_t prefix;
+    /**
+     * The address in network byte order: 4 bytes, or 16.
+     */
+    uint8_t addr[16];
 };
 
 /**
@@ -800,6 +898,311 @@ int pktring_set_ring(pktring_t *handle, uint32_t direction, const struct pktring
  * May be called from any thread.
  */
 int pktring_get_ring(pktring_t *handle, uint32_t direction, struct pktring_ring *ring);
+
+/**
+ * Reserves headroom before each received frame (PACKET_RESERVE, Linux 2.6.27).
+ *
+ * The bytes before pktring_frame.data are yours: put a header of your own in front of a frame
+ * without moving it. Even without this, 14 bytes in front of an Ethernet frame are free (see
+ * pktring_vlan_reinsert()), or 4 where a VLAN tag is still in the frame. Frames start where the
+ * kernel would put them plus exactly this many bytes: a number that is no multiple of 16 takes
+ * the network header off its alignment. Costs that many bytes a frame in the ring.
+ *
+ * @param handle  a handle that is not active; set it before the rings, which are checked
+ *                against it
+ * @param bytes   0 (default) to 65408
+ * @return 0; -EINVAL above; -EBUSY when active; -EFAULT when handle is NULL
+ */
+int pktring_set_reserve(pktring_t *handle, uint32_t bytes);
+
+/**
+ * Puts a virtio_net header before each frame, both ways (PACKET_VNET_HDR, Linux 2.6.34;
+ * PACKET_VNET_HDR_SZ for 12 bytes, Linux 6.4).
+ *
+ * Received frames then carry what is left to do on them: checksum and segmentation, see
+ * pktring_frame_vnet(). Frames to transmit must start with such a header, see struct
+ * pktring_vnet, and may leave the same to the kernel or the NIC: up to 64 KiB are sent as one,
+ * see pktring_inject_gso().
+ *
+ * Linux wedges V1 and V2 receive rings with this option when a packet arrives whose segmentation
+ * the header cannot express (IP fragments put together for a virtual machine, for example):
+ * nothing is ever received again. pktring_wait(), pktring_dispatch() and pktring_loop() notice
+ * and make the ring anew, see pktring_recover(). V3 rings do not have the fault.
+ *
+ * @param handle  a handle that is not active, with PKTRING_RAW; set it before the rings, which
+ *                are checked against it
+ * @param bytes   size of the header: 0 (default, none), 10, or 12 with the field that virtio
+ *                calls num_buffers, which is always 0
+ * @return 0; -EINVAL for another size; -EBUSY when active; -EFAULT when handle is NULL.
+ *         pktring_activate() returns -EINVAL together with PKTRING_DGRAM, and -EOPNOTSUPP where
+ *         the kernel lacks the size.
+ */
+int pktring_set_vnet_header(pktring_t *handle, uint32_t bytes);
+
+/**
+ * Has the kernel skip malformed frames in the transmit ring (PACKET_LOSS, Linux 2.6.31).
+ *
+ * Off, a frame that the kernel cannot send completes with an error and is counted in
+ * pktring_stats.tx_refused. On, the kernel passes over it and reports it as sent: for programs
+ * that do not look.
+ *
+ * @param handle  a handle that is not active
+ * @param on      not 0: on; 0 (default): off
+ * @return 0; -EBUSY when active; -EFAULT when handle is NULL
+ */
+int pktring_set_loss(pktring_t *handle, int on);
+
+/**
+ * Lets frames start anywhere in their transmit slot (PACKET_TX_HAS_OFF, Linux 3.8).
+ *
+ * pktring_slot.offset then tells pktring_tx_commit() how far behind pktring_slot.data the frame
+ * starts: write the payload where its alignment is best, and headers of any length in front of
+ * it. Nothing is copied. Slots grow by what you leave in front: choose pktring_ring.frame_size
+ * accordingly.
+ *
+ * @param handle  a handle that is not active
+ * @param on      not 0: on; 0 (default): off, every frame starts at pktring_slot.data
+ * @return 0; -EBUSY when active; -EFAULT when handle is NULL
+ */
+int pktring_set_tx_offset(pktring_t *handle, int on);
+
+/**
+ * Sends past the interface's queueing discipline, straight to the driver (PACKET_QDISC_BYPASS,
+ * Linux 3.14).
+ *
+ * Saves the queue's work where there is one. Such frames are not shaped, are not seen by
+ * captures on this host, and are refused instead of queued while the driver is busy: then
+ * pktring_tx_flush() tries them again. Frames for the kernel to segment need it off.
+ *
+ * @param handle  the handle; at any time, also while transmitting
+ * @param on      not 0: on; 0 (default): off
+ * @return 0; -EOPNOTSUPP where the kernel lacks it; -EFAULT when handle is NULL
+ */
+int pktring_set_qdisc_bypass(pktring_t *handle, int on);
+
+/**
+ * Receives only what comes in, not what this host sends (PACKET_IGNORE_OUTGOING, Linux 4.20).
+ *
+ * Cheaper than a filter: the frame is not even looked at. In a fanout group the kernel ignores
+ * it; the group has a flag of its own.
+ *
+ * @param handle  the handle; at any time. Later it holds for packets from then on.
+ * @param on      not 0: on; 0 (default): off
+ * @return 0; -EOPNOTSUPP where the kernel lacks it; -EFAULT when handle is NULL
+ */
+int pktring_set_ignore_outgoing(pktring_t *handle, int on);
+
+/**
+ * Has pktring_addr.ifindex name the interface that a frame first arrived at (PACKET_ORIGDEV,
+ * Linux 2.6.21).
+ *
+ * Of use on interfaces that get their frames from others: with a bond, a VLAN or a macvlan
+ * interface it names the port or the lower interface instead of the one that the handle is on.
+ *
+ * @param handle  the handle; at any time. Later it holds for packets from then on.
+ * @param on      not 0: on; 0 (default): off
+ * @return 0; -EFAULT when handle is NULL
+ */
+int pktring_set_original_device(pktring_t *handle, int on);
+
+/**
+ * Keeps a whole copy of every frame that a V1 or V2 slot cuts (PACKET_COPY_THRESH, Linux 2.2).
+ *
+ * Such frames have PKTRING_STATUS_COPY; pktring_copy_whole() fetches the copy. Small slots for
+ * the many short frames and whole copies of the few long ones save memory. Copies wait in the
+ * socket's receive buffer, see pktring_set_buffer(): while that is full, frames are cut without
+ * the flag. Costs nothing for frames that fit their slot, save that the kernel stamps every
+ * packet on the host when it arrives, as for tcpdump.
+ *
+ * @param handle  the handle, with PKTRING_V1 or PKTRING_V2; at any time
+ * @param on      not 0: on; 0 (default): off
+ * @return 0; -EFAULT when handle is NULL. With PKTRING_V3, which has no slots, -EINVAL: from
+ *         pktring_activate(), or from here once active
+ */
+int pktring_set_copies(pktring_t *handle, int on);
+
+/**
+ * Sets a socket buffer (SO_RCVBUF, SO_SNDBUF), exactly or not at all.
+ *
+ * The receive buffer holds the copies of pktring_set_copies() and nothing else: rings are not
+ * counted. The send buffer limits the bytes of frames under way, with a transmit ring as well:
+ * when a ring does not fill the line, it may be too small.
+ *
+ * @param handle     the handle; at any time
+ * @param direction  PKTRING_RX or PKTRING_TX
+ * @param bytes      1 to 1073741823; less than about 2300 is raised to that by the kernel. The
+ *                   default is the administrator's (net.core.rmem_default and wmem_default).
+ * @return 0; -EINVAL for other values, and for more than net.core.rmem_max or wmem_max without
+ *         CAP_NET_ADMIN; -EFAULT when handle is NULL
+ */
+int pktring_set_buffer(pktring_t *handle, uint32_t direction, uint32_t bytes);
+
+/**
+ * Reads the size of a socket buffer back.
+ *
+ * @param handle     an active handle
+ * @param direction  PKTRING_RX or PKTRING_TX
+ * @return bytes as given to pktring_set_buffer(), half of what the kernel reports; -EINVAL for
+ *         another direction; -EBUSY when the handle is not active; -EFAULT for NULL
+ */
+int pktring_get_buffer(pktring_t *handle, uint32_t direction);
+
+/**
+ * Has waits poll the interface instead of sleeping until its interrupt (SO_BUSY_POLL, Linux
+ * 3.11; SO_PREFER_BUSY_POLL and SO_BUSY_POLL_BUDGET, Linux 5.11).
+ *
+ * Takes the interrupt's latency off, at the price of a busy processor, on NICs whose driver
+ * supports it. Whether the socket knows the receive queue to poll is told by
+ * pktring_get_napi_id(); while it does not, this has no effect. With V3 rings the retire timeout
+ * rules the latency, whatever this is. See pktring_set_spin() for what needs no driver.
+ *
+ * @param handle        the handle; at any time
+ * @param microseconds  how long to poll; 0: do not. Default: net.core.busy_read (sysctl)
+ * @param budget        packets to take at once, 0 to 65535; 0: the kernel's default, 8
+ * @param prefer        not 0: keep the interface's interrupts off as long as the program polls
+ * @return 0; -EINVAL out of range; -EPERM for more than before without CAP_NET_ADMIN;
+ *         -EOPNOTSUPP where the kernel lacks it; -EFAULT when handle is NULL. Values given
+ *         before are judged by pktring_activate().
+ */
+int pktring_set_busy_poll(pktring_t *handle, uint32_t microseconds, uint32_t budget, int prefer);
+
+/**
+ * Tells the kernel which processor the socket's packets are handled on (SO_INCOMING_CPU, Linux
+ * 4.4).
+ *
+ * A hint that stays with the socket. It moves neither packets nor threads: bind the receiving
+ * thread and the interface's interrupt to a processor for that, and spread packets by processor
+ * with a fanout group.
+ *
+ * @param handle  the handle; at any time
+ * @param cpu     number of the processor, 0 to 2147483647
+ * @return 0; -EINVAL above; -EFAULT when handle is NULL
+ */
+int pktring_set_incoming_cpu(pktring_t *handle, uint32_t cpu);
+
+/**
+ * Reads the processor hint back (SO_INCOMING_CPU).
+ *
+ * @param handle  an active handle
+ * @return number of the processor; -EAGAIN while none is known; -EBUSY when the handle is not
+ *         active; -EFAULT for NULL
+ */
+int pktring_get_incoming_cpu(pktring_t *handle);
+
+/**
+ * Tells which receive queue the socket's packets come from (SO_INCOMING_NAPI_ID, Linux 4.12):
+ * to spread handles over threads by queue, and to know whether busy polling can work.
+ *
+ * @param handle  an active handle
+ * @return the kernel's number of the queue, 1 or more; -EAGAIN while none is known, which stays
+ *         so for drivers and kernels that do not tell packet sockets; -EOPNOTSUPP where the
+ *         kernel lacks it; -EBUSY when the handle is not active; -EFAULT for NULL
+ */
+int pktring_get_napi_id(pktring_t *handle);
+
+/**
+ * Chooses how the rings are mapped (MAP_LOCKED, MAP_POPULATE).
+ *
+ * Neither is needed: ring memory belongs to the kernel, is never swapped, and is in the page
+ * table as soon as it is mapped. PKTRING_MEMORY_LOCK counts it against RLIMIT_MEMLOCK, for
+ * programs that must prove that all their memory is locked.
+ *
+ * @param handle  a handle that is not active
+ * @param flags   PKTRING_MEMORY_LOCK, PKTRING_MEMORY_POPULATE, both, or 0 (default)
+ * @return 0; -EINVAL for other bits; -EBUSY when active; -EFAULT when handle is NULL.
+ *         pktring_activate() returns -EAGAIN when the rings are larger than RLIMIT_MEMLOCK.
+ */
+int pktring_set_memory(pktring_t *handle, uint32_t flags);
+
+/**
+ * Lists the network interfaces.
+ *
+ * @param netns   the network namespace: NULL for the calling thread's, the name of one made by
+ *                "ip netns add", or a path with a slash, such as "/proc/PID/ns/net" or, for a
+ *                descriptor, "/proc/self/fd/N". Others need CAP_SYS_ADMIN.
+ * @param list    array of max interfaces; NULL with max 0 only counts
+ * @param max     interfaces that fit list
+ * @param errbuf  receives the error text; PKTRING_ERRBUF_SIZE bytes, or NULL
+ * @return number of interfaces there are, which can be more than max; negative errno value:
+ *         -ENOENT no such namespace, -EPERM, -EINVAL it is no network namespace, -EFAULT
+ *
+ * Needs no privilege in the own namespace. May be called from any thread.
+ */
+int pktring_interfaces(const char *netns, struct pktring_interface *list, uint32_t max, char *errbuf);
+
+/**
+ * Lists the IP addresses of network interfaces.
+ *
+ * @param netns   the network namespace, as for pktring_interfaces()
+ * @param index   number of the interface; 0 for all
+ * @param list    array of max addresses; NULL with max 0 only counts
+ * @param max     addresses that fit list
+ * @param errbuf  receives the error text; PKTRING_ERRBUF_SIZE bytes, or NULL
+ * @return number of addresses there are, which can be more than max; negative errno value as
+ *         from pktring_interfaces()
+ *
+ * May be called from any thread.
+ */
+int pktring_addresses(const char *netns, int index, struct pktring_ip *list, uint32_t max, char *errbuf);
+
+/**
+ * Puts the handle into another network namespace, without moving the program there.
+ *
+ * The interface is looked up and the socket is opened there by pktring_activate(); it stays
+ * there for good. Needs CAP_SYS_ADMIN over the namespace.
+ *
+ * @param handle  a handle that is not active
+ * @param netns   name of a namespace made by "ip netns add", or a path with a slash such as
+ *                "/proc/PID/ns/net"; NULL (default): where the thread is that activates. It is
+ *                opened now, so the path is not needed later.
+ * @return 0; -ENOENT when it does not exist; -EPERM, -EACCES; -EBUSY when active; -EFAULT when
+ *         handle is NULL. pktring_activate() returns -EINVAL for a file that is no network
+ *         namespace, and -EPERM.
+ */
+int pktring_set_netns(pktring_t *handle, const char *netns);
+
+/**
+ * The same as pktring_set_netns(), for a descriptor of a network namespace.
+ *
+ * @param handle  a handle that is not active
+ * @param fd      descriptor of an open /proc/PID/ns/net or the like, or of a process
+ *                (pidfd_open(2), Linux 5.8). It is duplicated and stays yours. -1: where the
+ *                thread is that activates.
+ * @return 0; -EINVAL below -1; -EBADF when it is not open; -EBUSY when active; -EFAULT when
+ *         handle is NULL. pktring_activate() returns -EINVAL when it is something else.
+ */
+int pktring_set_netns_fd(pktring_t *handle, int fd);
+
+/**
+ * The libpcap link type (DLT_*) for a type of interface. With a handle on "any" interface it
+ * tells for each frame what it starts with.
+ *
+ * @param hatype  ARPHRD_* type, as in pktring_addr.hatype and pktring_interface.hatype
+ * @param mode    PKTRING_RAW or PKTRING_DGRAM
+ * @return the link type, 0 or more; -EOPNOTSUPP when there is none for this hardware; -EINVAL
+ *         for another mode
+ *
+ * May be called from any thread.
+ */
+int pktring_hardware_linktype(uint16_t hatype, uint32_t mode);
+
+/**
+ * Asks the kernel for the geometry of a ring, through sock_diag(7) as ss(8) does.
+ *
+ * pktring_get_ring() tells the same without a system call; this shows that the kernel agrees.
+ * Takes time in proportion to the number of packet sockets on the host.
+ *
+ * @param handle     an active handle
+ * @param direction  PKTRING_RX or PKTRING_TX
+ * @param ring       receives the ring; its size field is set
+ * @return 0; -EINVAL for another direction, or when the kernel knows no such ring; -EOPNOTSUPP
+ *         when the kernel was built without CONFIG_PACKET_DIAG; -EBUSY when the handle is not
+ *         active, or the calling thread in another network namespace than when it was
+ *         activated; -EFAULT for NULL
+ *
+ * May be called from any thread.
+ */
+int pktring_inspect_ring(pktring_t *handle, uint32_t direction, struct pktring_ring *ring);
 
 /**
  * Computes the best ring for a memory budget.

@@ -8,11 +8,13 @@
 #![forbid(unsafe_code)]
 
 use crate::config::Config;
+use crate::diag;
 use crate::error::{Error, Result};
 use crate::filter;
 use crate::link::Link;
 use crate::membership::{self, Membership};
-use crate::ring::geometry::{complete, Direction, Mode, Ring, Version};
+use crate::namespace;
+use crate::ring::geometry::{complete, Direction, Mode, Ring, Version, RETIRE_KERNEL};
 use crate::ring::map::{Mapping, View};
 use crate::session::Session;
 use crate::sys::call::{Errno, PacketSocket};
@@ -30,13 +32,25 @@ pub struct Active {
 
 /// Sets up everything that `config` asks for.
 pub fn activate(config: &Config, interrupt: &Interrupt) -> Result<Active> {
+    config.check()?;
     let socket = open(config)?;
     let (link, mtu) = find_interface(&socket, config)?;
-    let rings = plan(config, mtu)?;
+    let mut rings = plan(config, mtu)?;
     set_version(&socket, config.version)?;
+    config.options.before_rings(&socket)?;
     attach_filter(&socket, config)?;
+    let kernel_retires = matches!(rings.rx, Some(ring) if ring.retire_timeout == RETIRE_KERNEL);
+    if kernel_retires {
+        // The kernel computes its timeout from the interface's speed. Protocol 0: no packets yet.
+        socket.bind(0, link.ifindex).map_err(bind_error)?;
+    }
     set_rings(&socket, config.version, &rings)?;
-    let (rx, tx) = map(&socket, &rings)?;
+    if kernel_retires {
+        rings.rx = Some(as_chosen(&socket, config, rings.rx.unwrap_or_default())?);
+    }
+    let (rx, tx) = map(&socket, &rings, config.tuning.map_flags)?;
+    config.options.before_bind(&socket)?;
+    config.tuning.apply(&socket)?;
     bind(&socket, config, &rings, &link)?;
     if config.promiscuous {
         join_promiscuous(&socket, &link)?;
@@ -67,7 +81,9 @@ fn open(config: &Config) -> Result<PacketSocket> {
         Mode::Raw => libc::SOCK_RAW,
         Mode::Dgram => libc::SOCK_DGRAM,
     };
-    PacketSocket::open(kind, 0).map_err(|errno| Error::system("opening a packet socket", errno))
+    namespace::run(config.namespace.as_ref(), || {
+        PacketSocket::open(kind, 0).map_err(|errno| Error::system("opening a packet socket", errno))
+    })
 }
 
 fn find_interface(socket: &PacketSocket, config: &Config) -> Result<(Link, Option<u32>)> {
@@ -180,7 +196,10 @@ fn set_ring(
             tp_block_nr: ring.block_count,
             tp_frame_size: ring.frame_size,
             tp_frame_nr: ring.frame_count,
-            tp_retire_blk_tov: ring.retire_timeout,
+            tp_retire_blk_tov: match ring.retire_timeout {
+                RETIRE_KERNEL => 0,
+                milliseconds => milliseconds,
+            },
             tp_sizeof_priv: ring.private_size,
             tp_feature_req_word: ring.features,
         };
@@ -196,8 +215,30 @@ fn set_ring(
     }
 }
 
+/// The receive ring with the retire timeout that the kernel chose, if it can be asked.
+fn as_chosen(socket: &PacketSocket, config: &Config, ring: Ring) -> Result<Ring> {
+    let answer = namespace::run(config.namespace.as_ref(), || {
+        diag::ring(socket, Direction::Rx)
+    });
+    match answer {
+        Ok(Some(chosen)) => Ok(Ring {
+            retire_timeout: chosen.retire_timeout,
+            ..ring
+        }),
+        Ok(None) | Err(Error::NeedsKernel { .. }) => Ok(ring),
+        Err(error) => Err(error),
+    }
+}
+
+fn bind_error(errno: Errno) -> Error {
+    match errno {
+        libc::ENODEV => Error::InterfaceGone,
+        errno => Error::system("bind", errno),
+    }
+}
+
 /// Maps both rings at once, as the kernel demands: the receive ring, then the transmit ring.
-fn map(socket: &PacketSocket, rings: &Rings) -> Result<(Option<View>, Option<View>)> {
+fn map(socket: &PacketSocket, rings: &Rings, flags: i32) -> Result<(Option<View>, Option<View>)> {
     let bytes = |ring: &Option<Ring>| ring.map_or(0, |ring| ring.bytes());
     let (rx, tx) = (bytes(&rings.rx), bytes(&rings.tx));
     let total = rx + tx;
@@ -205,7 +246,8 @@ fn map(socket: &PacketSocket, rings: &Rings) -> Result<(Option<View>, Option<Vie
         return Ok((None, None));
     }
     let len = usize::try_from(total).map_err(|_| Error::NoMemory(total))?;
-    let mapping = Mapping::of_socket(socket.fd(), len, 0).map_err(|errno| match errno {
+    let mapping = Mapping::of_socket(socket.fd(), len, flags).map_err(|errno| match errno {
+        libc::EAGAIN | libc::EPERM => Error::Locked(total),
         libc::ENOMEM => Error::NoMemory(total),
         errno => Error::system("mapping the rings", errno),
     })?;
@@ -223,11 +265,7 @@ fn bind(socket: &PacketSocket, config: &Config, rings: &Rings, link: &Link) -> R
         None => 0,
     };
     let protocol = config.protocol.unwrap_or(default);
-    let fail = |errno| match errno {
-        libc::ENODEV => Error::InterfaceGone,
-        errno => Error::system("bind", errno),
-    };
-    socket.bind(protocol, link.ifindex).map_err(fail)?;
+    socket.bind(protocol, link.ifindex).map_err(bind_error)?;
     // An interface that is down is no failure: capture starts when it comes up. Reading the
     // error here keeps it from being taken for a later one.
     link.take_error(socket)

@@ -5,7 +5,10 @@
 use crate::error::{invalid, Result};
 use crate::filter;
 use crate::membership::Memberships;
+use crate::namespace::Namespace;
+use crate::options::Options;
 use crate::ring::geometry::{complete, Direction, Mode, Profile, Ring, Shape, Version};
+use crate::tuning::Tuning;
 
 /// Frame length to plan slots for where no interface tells its MTU: Ethernet with a VLAN tag.
 const DEFAULT_FRAME_LENGTH: u32 = 1518;
@@ -35,6 +38,10 @@ pub struct Config {
     pub filter: Option<Vec<libc::sock_filter>>,
     /// Microseconds to look at the ring before going to sleep.
     pub spin_us: u32,
+    /// Where the interface lives; `None`: where the thread is that activates.
+    pub namespace: Option<Namespace>,
+    pub options: Options,
+    pub tuning: Tuning,
     pub rx: Option<Ring>,
     pub tx: Option<Ring>,
 }
@@ -60,6 +67,9 @@ impl Config {
             memberships: Memberships::default(),
             filter: None,
             spin_us: 0,
+            namespace: None,
+            options: Options::default(),
+            tuning: Tuning::default(),
             rx: None,
             tx: None,
         })
@@ -85,6 +95,11 @@ impl Config {
         Ok(())
     }
 
+    /// Checks what settings demand of each other.
+    pub fn check(&self) -> Result<()> {
+        self.options.check(self.mode, self.version)
+    }
+
     /// Records a filter.
     pub fn set_filter(&mut self, program: Option<Vec<libc::sock_filter>>) -> Result<()> {
         if let Some(program) = &program {
@@ -107,8 +122,8 @@ impl Config {
             version: self.version,
             direction,
             mode: self.mode,
-            reserve: 0,
-            vnet_header: 0,
+            reserve: self.options.reserve,
+            vnet_header: self.options.vnet_header,
             frame_length,
         }
     }

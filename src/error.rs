@@ -29,9 +29,24 @@ pub enum Error {
     /// The interface does not exist.
     #[error("there is no network interface called '{0}'")]
     NoDevice(String),
+    /// The network namespace does not exist.
+    #[error("there is no network namespace at '{0}'")]
+    NoNamespace(String),
     /// The kernel has no memory for the ring.
     #[error("the kernel has no memory for a ring of {0} bytes; ask for fewer or smaller blocks")]
     NoMemory(u64),
+    /// Another capability than CAP_NET_RAW is missing.
+    #[error("{what}: permission denied; {capability} is needed")]
+    Privilege {
+        what: &'static str,
+        capability: &'static str,
+    },
+    /// The rings may not be locked.
+    #[error(
+        "{0} bytes of ring cannot be locked: raise RLIMIT_MEMLOCK (ulimit -l) or leave \
+         PKTRING_MEMORY_LOCK out"
+    )]
+    Locked(u64),
     /// The kernel is older than the option.
     #[error("{option} needs Linux {since}")]
     NeedsKernel {
@@ -92,8 +107,10 @@ impl Error {
             Error::State(_) | Error::Held(_) => libc::EBUSY,
             Error::Null(_) => libc::EFAULT,
             Error::TooBig(_) => libc::E2BIG,
-            Error::Permission(_) => libc::EPERM,
+            Error::Permission(_) | Error::Privilege { .. } => libc::EPERM,
+            Error::Locked(_) => libc::EAGAIN,
             Error::NoDevice(_) | Error::InterfaceGone => libc::ENODEV,
+            Error::NoNamespace(_) => libc::ENOENT,
             Error::NoMemory(_) => libc::ENOMEM,
             Error::NeedsKernel { .. } => libc::EOPNOTSUPP,
             Error::System { errno, .. } => *errno,

@@ -19,16 +19,22 @@ pub mod activate;
 #[allow(unsafe_code)]
 pub mod capi;
 pub mod config;
+pub mod diag;
 pub mod error;
 pub mod filter;
 pub mod frame;
+pub mod interface;
 pub mod link;
 pub mod membership;
+pub mod namespace;
+pub mod netlink;
+pub mod options;
 pub mod ring;
 pub mod rx;
 pub mod session;
 pub mod stats;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod tuning;
 pub mod tx;
 pub mod wait;

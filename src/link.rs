@@ -120,23 +120,28 @@ impl Link {
 
     /// The `DLT_*` of captured frames, or -1 when there is none for this hardware.
     pub fn linktype(&self, mode: Mode) -> i32 {
-        if mode == Mode::Dgram {
-            return dlt::RAW;
-        }
-        match self.hardware {
-            libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => dlt::EN10MB,
-            libc::ARPHRD_NONE
-            | libc::ARPHRD_PPP
-            | libc::ARPHRD_TUNNEL
-            | libc::ARPHRD_TUNNEL6
-            | libc::ARPHRD_SIT
-            | libc::ARPHRD_IPGRE => dlt::RAW,
-            libc::ARPHRD_IEEE80211 => dlt::IEEE802_11,
-            libc::ARPHRD_IEEE80211_RADIOTAP => dlt::IEEE802_11_RADIO,
-            ARPHRD_CAN => dlt::CAN,
-            ARPHRD_NETLINK => dlt::NETLINK,
-            _ => -1,
-        }
+        linktype(self.hardware, mode)
+    }
+}
+
+/// The `DLT_*` of frames captured from `hardware` (`ARPHRD_*`), or -1 when there is none.
+pub fn linktype(hardware: u16, mode: Mode) -> i32 {
+    if mode == Mode::Dgram {
+        return dlt::RAW;
+    }
+    match hardware {
+        libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => dlt::EN10MB,
+        libc::ARPHRD_NONE
+        | libc::ARPHRD_PPP
+        | libc::ARPHRD_TUNNEL
+        | libc::ARPHRD_TUNNEL6
+        | libc::ARPHRD_SIT
+        | libc::ARPHRD_IPGRE => dlt::RAW,
+        libc::ARPHRD_IEEE80211 => dlt::IEEE802_11,
+        libc::ARPHRD_IEEE80211_RADIOTAP => dlt::IEEE802_11_RADIO,
+        ARPHRD_CAN => dlt::CAN,
+        ARPHRD_NETLINK => dlt::NETLINK,
+        _ => -1,
     }
 }
 

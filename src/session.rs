@@ -6,7 +6,8 @@ use crate::activate::Rings;
 use crate::config::Config;
 use crate::error::Result;
 use crate::link::Link;
-use crate::ring::geometry::{Mode, Version};
+use crate::options::Options;
+use crate::ring::geometry::{Mode, Version, RETIRE_KERNEL};
 use crate::stats::Accumulator;
 use crate::sys::call::{monotonic_ns, PacketSocket};
 use crate::tx::{self, Limits};
@@ -21,6 +22,8 @@ pub struct Session {
     pub mtu: Option<u32>,
     pub version: Version,
     pub mode: Mode,
+    /// As they were at activation.
+    pub options: Options,
     pub rings: Rings,
     pub kernel: Accumulator,
     pub tx_counters: Option<Arc<tx::Counters>>,
@@ -92,6 +95,7 @@ impl Session {
             mtu,
             version: config.version,
             mode: config.mode,
+            options: config.options,
             rings,
             kernel: Accumulator::default(),
             tx_counters: None,
@@ -111,13 +115,17 @@ impl Session {
             // Without an interface of its own, the kernel's verdict counts.
             mtu: self.mtu.unwrap_or(u32::MAX),
             vlan: ethernet && self.mode == Mode::Raw,
-            vnet_header: 0,
+            vnet_header: self.options.vnet_header,
         }
     }
 
     /// How long after the interface went down the kernel may still hand over received frames.
     fn grace_ns(&self) -> u64 {
-        let retire = self.rings.rx.map_or(0, |ring| ring.retire_timeout);
+        let retire = match self.rings.rx.map_or(0, |ring| ring.retire_timeout) {
+            // More than the kernel ever chooses for the blocks of any interface that is used.
+            RETIRE_KERNEL => 20,
+            milliseconds => milliseconds,
+        };
         (u64::from(retire) + 5) * 1_000_000
     }
 

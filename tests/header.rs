@@ -26,8 +26,13 @@ fn inline() -> PathBuf {
 /// stay inside.
 const SOURCES: &[&str] = &[
     "src/frame.rs",
+    "src/interface.rs",
     "src/capi/lifecycle.rs",
     "src/capi/config.rs",
+    "src/capi/option.rs",
+    "src/capi/tuning.rs",
+    "src/capi/interface.rs",
+    "src/capi/inspect.rs",
     "src/capi/geometry.rs",
     "src/capi/rx.rs",
     "src/capi/block.rs",

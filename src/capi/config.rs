@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::error::{invalid, Error, Result};
 use crate::filter;
 use crate::ring::geometry::{Direction, Profile};
+use crate::sys::call::PacketSocket;
 use libc::sock_filter;
 use std::os::raw::c_int;
 
@@ -39,7 +40,10 @@ pub struct pktring_insn {
 ///
 /// # Safety
 /// `handle` is NULL or a handle.
-unsafe fn change(handle: *mut Handle, change: impl FnOnce(&mut Config) -> Result<()>) -> c_int {
+pub(super) unsafe fn change(
+    handle: *mut Handle,
+    change: impl FnOnce(&mut Config) -> Result<()>,
+) -> c_int {
     // SAFETY: the caller's promise.
     let handle = match unsafe { Handle::from_c(handle) } {
         Ok(handle) => handle,
@@ -56,6 +60,38 @@ unsafe fn change(handle: *mut Handle, change: impl FnOnce(&mut Config) -> Result
             Ok(()) => 0,
             Err(error) => handle.fail(Place::Setup, &error),
         }
+    })
+}
+
+/// Runs `change` on the settings of a handle, and `apply` on its socket if it has one. The settings
+/// are kept only if that works.
+///
+/// # Safety
+/// `handle` is NULL or a handle.
+pub(super) unsafe fn adjust(
+    handle: *mut Handle,
+    change: impl FnOnce(&mut Config) -> Result<()>,
+    apply: impl FnOnce(&PacketSocket) -> Result<()>,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let handle = match unsafe { Handle::from_c(handle) } {
+        Ok(handle) => handle,
+        Err(code) => return code,
+    };
+    let adjust = || -> Result<()> {
+        let mut config = handle.config();
+        let mut changed = config.clone();
+        change(&mut changed)?;
+        if handle.is_active() {
+            changed.check()?;
+            apply(&handle.session()?.socket)?;
+        }
+        *config = changed;
+        Ok(())
+    };
+    wall(|| match adjust() {
+        Ok(()) => 0,
+        Err(error) => handle.fail(Place::Setup, &error),
     })
 }
 

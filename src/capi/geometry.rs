@@ -31,6 +31,11 @@ pub const PKTRING_DGRAM: u32 = 2;
 /// Feature of a V3 receive ring: fill in pktring_frame.rxhash (TP_FT_REQ_FILL_RXHASH).
 pub const PKTRING_RXHASH: u32 = 1;
 
+/// Value of pktring_ring.retire_timeout_ms: the kernel chooses, by the speed of the interface and
+/// the size of the blocks. pktring_get_ring() then tells what it chose, or this value where the
+/// kernel cannot be asked (CONFIG_PACKET_DIAG).
+pub const PKTRING_RETIRE_KERNEL: u32 = u32::MAX;
+
 /// Geometry of one ring: struct tpacket_req and tpacket_req3 of the kernel.
 ///
 /// Set size to sizeof(struct pktring_ring) and the rest to zero, then what you want to choose
@@ -50,7 +55,9 @@ pub struct pktring_ring {
     pub frame_size: u32,
     /// Slots in the ring. Follows from the others; 0, or exactly that number.
     pub frame_count: u32,
-    /// V3 receive: milliseconds after which the kernel hands over a block that is not full.
+    /// V3 receive: milliseconds after which the kernel hands over a block that is not full;
+    /// 0: the profile's default, 20 (1 with PKTRING_PROFILE_LATENCY); PKTRING_RETIRE_KERNEL: the
+    /// kernel's own.
     pub retire_timeout_ms: u32,
     /// V3 receive: bytes at the start of every block that are yours; the kernel keeps them.
     pub private_size: u32,

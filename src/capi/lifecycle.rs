@@ -195,7 +195,7 @@ fn start(handle: &Handle) -> Result<()> {
                 version: session.version,
                 mode: session.mode,
                 ring: *ring,
-                placed: false,
+                placed: session.options.tx_offset,
                 limits: session.limits(),
                 base: first,
             },

@@ -10,12 +10,16 @@ pub mod config;
 pub mod error;
 pub mod geometry;
 pub mod handle;
+pub mod inspect;
+pub mod interface;
 pub mod iter;
 pub mod lifecycle;
 pub mod membership;
+pub mod option;
 pub mod rx;
 pub mod sized;
 pub mod stats;
+pub mod tuning;
 pub mod tx;
 pub mod wait;
 

@@ -57,6 +57,10 @@ pub struct Ring {
     pub features: u32,
 }
 
+/// A retire timeout that the kernel is to choose: it fills half a block at the interface's speed.
+/// As a timeout of its own it would be 49 days.
+pub const RETIRE_KERNEL: u32 = u32::MAX;
+
 /// What the rings of a socket have in common and the geometry depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {

@@ -1,0 +1,446 @@
+//! Options of the packet socket, each seen by its effect or asked of the kernel.
+
+mod handle;
+
+use handle::{numbered, ring, Opened, LIMIT, QUIET};
+use netns::{isolated, link, PlainSocket};
+use pktring::capi::geometry::*;
+use pktring::capi::{config::*, inspect::*, option::*, tuning::*, wait::*};
+use std::mem::size_of;
+
+const VERSIONS: [u32; 3] = [PKTRING_V1, PKTRING_V2, PKTRING_V3];
+
+fn veth() -> PlainSocket {
+    link::veth("va", "vb").unwrap();
+    PlainSocket::sender("va").unwrap()
+}
+
+/// Where a frame starts in its slot, for each version, without any option.
+fn start(handle: &Opened, sender: &PlainSocket) -> usize {
+    sender.send(&numbered(1, 100)).unwrap();
+    let held = handle.own();
+    held.frame.data as usize - held.frame.addr as usize
+}
+
+#[test]
+fn reserve_moves_frames_by_exactly_that_much_and_the_headroom_is_writable() {
+    isolated(|| {
+        let sender = veth();
+        for version in VERSIONS {
+            let plain = start(&Opened::active("vb", version, ring(0, 0, 0)), &sender);
+            for reserve in [16, 7, 1000] {
+                let handle = Opened::new("vb", version);
+                // SAFETY: the handle is open.
+                handle.must(unsafe { pktring_set_reserve(handle.0, reserve) });
+                handle.activate();
+                assert_eq!(start(&handle, &sender), plain + reserve as usize);
+                sender.send(&numbered(2, 1514)).unwrap();
+                let held = handle.own();
+                assert_eq!(held.data(), numbered(2, 1514), "not cut");
+                let room = reserve as usize + 14;
+                // SAFETY: the bytes in front of the frame, promised to be the program's.
+                unsafe {
+                    (held.frame.data as *mut u8)
+                        .sub(room)
+                        .write_bytes(0xaa, room)
+                };
+                assert_eq!(held.data(), numbered(2, 1514));
+                assert_eq!(held.address().family, libc::AF_PACKET as u16);
+            }
+        }
+    });
+}
+
+#[test]
+fn the_largest_reserve_still_receives_and_more_is_refused() {
+    isolated(|| {
+        let sender = veth();
+        for version in VERSIONS {
+            let handle = Opened::new("vb", version);
+            // SAFETY: the handle is open.
+            unsafe {
+                let refused = pktring_set_reserve(handle.0, 65_409);
+                handle.must_fail(refused, libc::EINVAL, "65408");
+                handle.must(pktring_set_reserve(handle.0, 65_408));
+            }
+            handle.activate();
+            sender.send(&numbered(1, 100)).unwrap();
+            assert_eq!(handle.own().number(), 1);
+        }
+    });
+}
+
+#[test]
+fn ignore_outgoing_is_swapped_while_running() {
+    isolated(|| {
+        let sender = veth();
+        let handle = Opened::active("va", PKTRING_V2, ring(0, 0, 0));
+        let set = |on| {
+            // SAFETY: the handle is open.
+            handle.must(unsafe { pktring_set_ignore_outgoing(handle.0, on) });
+            handle.option(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING)
+        };
+        sender.send(&numbered(1, 60)).unwrap();
+        assert_eq!(set(1), 1);
+        sender.send(&numbered(2, 60)).unwrap();
+        assert_eq!(set(0), 0);
+        sender.send(&numbered(3, 60)).unwrap();
+        assert_eq!(handle.drain(), [1, 3]);
+    });
+}
+
+#[test]
+fn ignore_outgoing_holds_from_the_first_packet_when_set_before() {
+    isolated(|| {
+        let sender = veth();
+        let there = PlainSocket::sender("vb").unwrap();
+        let handle = Opened::new("va", PKTRING_V3);
+        // SAFETY: the handle is open.
+        handle.must(unsafe { pktring_set_ignore_outgoing(handle.0, 1) });
+        handle.activate();
+        sender.send(&numbered(1, 60)).unwrap();
+        there.send(&numbered(2, 60)).unwrap();
+        assert_eq!(handle.drain(), [2]);
+    });
+}
+
+#[test]
+fn the_original_device_is_the_lower_one_of_a_macvlan() {
+    isolated(|| {
+        let sender = veth();
+        link::macvlan("vb", "mv").unwrap();
+        let (lower, upper) = (link::index("vb").unwrap(), link::index("mv").unwrap());
+        let mac = link::mac("mv").unwrap();
+        let mut frame = numbered(1, 60);
+        frame[..6].copy_from_slice(&mac);
+        let handle = Opened::active("mv", PKTRING_V2, ring(0, 0, 0));
+        let seen = |on| {
+            // SAFETY: the handle is open.
+            handle.must(unsafe { pktring_set_original_device(handle.0, on) });
+            sender.send(&frame).unwrap();
+            handle.own().address().ifindex as u32
+        };
+        assert_eq!([seen(0), seen(1), seen(0)], [upper, lower, upper]);
+    });
+}
+
+#[test]
+fn qdisc_bypass_takes_frames_past_the_queue() {
+    isolated(|| {
+        let there = {
+            veth();
+            PlainSocket::open("vb").unwrap()
+        };
+        // A queue that lets one frame out, and holds the next one for seconds.
+        let closed = netns::Throttle {
+            rate: 8,
+            burst: 100,
+            waiting: 100_000,
+        };
+        netns::throttle("va", closed).unwrap();
+        let handle = Opened::active("va", PKTRING_V2, ring(0, 0, 0));
+        let send = |number, on| {
+            // SAFETY: the handle is open; a plain send on its socket, which has no transmit ring.
+            unsafe {
+                handle.must(pktring_set_qdisc_bypass(handle.0, on));
+                let frame = numbered(number, 60);
+                let fd = pktring_fd(handle.0);
+                assert_eq!(libc::send(fd, frame.as_ptr().cast(), 60, 0), 60);
+            }
+            handle.option(libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS)
+        };
+        assert_eq!([send(1, 0), send(2, 0), send(3, 1)], [0, 0, 1]);
+        for number in [1, 3] {
+            let packet = there.recv(LIMIT).unwrap().expect("nothing came");
+            assert_eq!(packet.data, numbered(number, 60));
+        }
+        assert!(there.recv(QUIET).unwrap().is_none(), "frame 2 waits");
+    });
+}
+
+#[test]
+fn the_kernels_own_retire_timeout_is_told() {
+    isolated(|| {
+        let sender = veth();
+        let chosen = |block_size| {
+            let handle = Opened::active(
+                "vb",
+                PKTRING_V3,
+                pktring_ring {
+                    retire_timeout_ms: PKTRING_RETIRE_KERNEL,
+                    ..ring(block_size, 4, 2048)
+                },
+            );
+            let known = read_back(&handle).retire_timeout_ms;
+            assert_eq!(inspected(&handle).retire_timeout_ms, known);
+            sender.send(&numbered(1, 60)).unwrap();
+            assert_eq!(handle.own().number(), 1, "handed over in time");
+            known
+        };
+        let (small, large) = (chosen(4096), chosen(4 << 20));
+        assert!((1..=8).contains(&small), "{small} ms");
+        assert!(
+            large > small,
+            "{large} ms for a block that takes longer to fill"
+        );
+    });
+}
+
+fn read_back(handle: &Opened) -> pktring_ring {
+    let mut ring = pktring_ring {
+        size: size_of::<pktring_ring>(),
+        ..Default::default()
+    };
+    // SAFETY: the handle is open, the struct has its size.
+    handle.must(unsafe { pktring_get_ring(handle.0, PKTRING_RX, &mut ring) });
+    ring
+}
+
+fn inspected(handle: &Opened) -> pktring_ring {
+    let mut ring = pktring_ring {
+        size: size_of::<pktring_ring>(),
+        ..Default::default()
+    };
+    // SAFETY: as above.
+    handle.must(unsafe { pktring_inspect_ring(handle.0, PKTRING_RX, &mut ring) });
+    ring
+}
+
+#[test]
+fn the_kernel_has_exactly_the_ring_that_was_asked_for() {
+    isolated(|| {
+        veth();
+        let asked = pktring_ring {
+            retire_timeout_ms: 33,
+            private_size: 40,
+            features: PKTRING_RXHASH,
+            ..ring(8192, 3, 4096)
+        };
+        let handle = Opened::active("vb", PKTRING_V3, asked);
+        for ring in [read_back(&handle), inspected(&handle)] {
+            assert_eq!((ring.block_size, ring.block_count), (8192, 3));
+            assert_eq!((ring.frame_size, ring.frame_count), (4096, 6));
+            assert_eq!((ring.retire_timeout_ms, ring.private_size), (33, 40));
+            assert_eq!(ring.features, PKTRING_RXHASH);
+        }
+        let handle = Opened::active("vb", PKTRING_V1, ring(8192, 3, 4096));
+        assert_eq!(inspected(&handle).frame_count, 6);
+        // SAFETY: the handle is open; no struct is needed to be told that there is no ring.
+        let none = unsafe { pktring_inspect_ring(handle.0, PKTRING_TX, std::ptr::null_mut()) };
+        handle.must_fail(none, libc::EINVAL, "no transmit ring");
+    });
+}
+
+#[test]
+fn buffers_are_as_large_as_asked_or_refused() {
+    isolated(|| {
+        veth();
+        for (direction, option) in [(PKTRING_RX, libc::SO_RCVBUF), (PKTRING_TX, libc::SO_SNDBUF)] {
+            let handle = Opened::new("vb", PKTRING_V2);
+            // SAFETY: the handle is open.
+            unsafe {
+                handle.must(pktring_set_buffer(handle.0, direction, 100_000));
+                handle.activate();
+                assert_eq!(handle.option(libc::SOL_SOCKET, option), 200_000);
+                handle.must(pktring_set_buffer(handle.0, direction, 50_000));
+                assert_eq!(pktring_get_buffer(handle.0, direction), 50_000);
+                let none = pktring_set_buffer(handle.0, direction, 0);
+                handle.must_fail(none, libc::EINVAL, "1073741823");
+                let nowhere = pktring_set_buffer(handle.0, 3, 50_000);
+                handle.must_fail(nowhere, libc::EINVAL, "direction");
+                assert_eq!(pktring_get_buffer(handle.0, direction), 50_000);
+            }
+        }
+    });
+}
+
+#[test]
+fn busy_polling_and_hints_reach_the_socket() {
+    isolated(|| {
+        veth();
+        let handle = Opened::new("vb", PKTRING_V2);
+        // SAFETY: the handle is open.
+        unsafe {
+            handle.must_fail(
+                pktring_set_busy_poll(handle.0, 50, 65_536, 0),
+                libc::EINVAL,
+                "65535",
+            );
+            handle.must(pktring_set_busy_poll(handle.0, 0, 0, 0));
+            handle.must(pktring_set_incoming_cpu(handle.0, 1));
+            handle.must_fail(
+                pktring_set_incoming_cpu(handle.0, 1 << 31),
+                libc::EINVAL,
+                "2147483647",
+            );
+            handle.activate();
+            assert_eq!(handle.option(libc::SOL_SOCKET, libc::SO_INCOMING_CPU), 1);
+            assert_eq!(pktring_get_incoming_cpu(handle.0), 1);
+            handle.must(pktring_set_incoming_cpu(handle.0, 0));
+            assert_eq!(pktring_get_incoming_cpu(handle.0), 0);
+            // A veth without NAPI has no queue to name.
+            assert_eq!(pktring_get_napi_id(handle.0), -libc::EAGAIN);
+            // More than the default is the administrator's to allow, of the whole host.
+            match pktring_set_busy_poll(handle.0, 50, 16, 1) {
+                0 => {
+                    assert_eq!(handle.option(libc::SOL_SOCKET, libc::SO_BUSY_POLL), 50);
+                    assert_eq!(
+                        handle.option(libc::SOL_SOCKET, libc::SO_PREFER_BUSY_POLL),
+                        1
+                    );
+                    handle.must(pktring_set_busy_poll(handle.0, 0, 0, 0));
+                    assert_eq!(
+                        handle.option(libc::SOL_SOCKET, libc::SO_PREFER_BUSY_POLL),
+                        0
+                    );
+                }
+                code => handle.must_fail(code, libc::EPERM, "CAP_NET_ADMIN"),
+            }
+            assert_eq!(handle.option(libc::SOL_SOCKET, libc::SO_BUSY_POLL), 0);
+        }
+    });
+}
+
+#[test]
+fn a_wait_with_busy_polling_still_receives_and_times_out() {
+    isolated(|| {
+        let sender = veth();
+        let handle = Opened::active("vb", PKTRING_V2, ring(0, 0, 0));
+        // SAFETY: the handle is open. Refused to an ordinary user, and then without effect.
+        unsafe { pktring_set_busy_poll(handle.0, 50, 0, 0) };
+        assert!(handle.next(QUIET).is_none());
+        sender.send(&numbered(1, 60)).unwrap();
+        assert_eq!(handle.own().number(), 1);
+    });
+}
+
+#[test]
+fn locked_rings_are_held_to_the_limit() {
+    isolated(|| {
+        let sender = veth();
+        let handle = Opened::new("vb", PKTRING_V2);
+        let both = PKTRING_MEMORY_LOCK | PKTRING_MEMORY_POPULATE;
+        // SAFETY: the handle is open.
+        unsafe {
+            handle.must_fail(
+                pktring_set_memory(handle.0, 4),
+                libc::EINVAL,
+                "unknown bits",
+            );
+            handle.must(pktring_set_memory(handle.0, both));
+        }
+        for limit in [0, 4096] {
+            without_locking(limit, || handle.refused(libc::EAGAIN, "RLIMIT_MEMLOCK"));
+        }
+        // SAFETY: as above.
+        handle.must(unsafe { pktring_set_memory(handle.0, PKTRING_MEMORY_POPULATE) });
+        without_locking(0, || handle.activate());
+        sender.send(&numbered(1, 60)).unwrap();
+        assert_eq!(handle.own().number(), 1);
+    });
+}
+
+/// Runs `body` with the right to lock so many bytes of memory only: that is the limit, and this thread does without the
+/// capability that would lift it.
+fn without_locking(bytes: u64, body: impl FnOnce()) {
+    const CAP_IPC_LOCK: u32 = 14;
+    const VERSION_3: u32 = 0x2008_0522;
+    let mut header = [VERSION_3, 0];
+    let mut sets = [[0u32; 3]; 2];
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: capget and capset take a header of two words and two sets of three; the limit is
+    // a struct of its own.
+    unsafe {
+        let capabilities = |call, header: &mut [u32; 2], sets: &mut [[u32; 3]; 2]| {
+            assert_eq!(
+                libc::syscall(call, header.as_mut_ptr(), sets.as_mut_ptr()),
+                0
+            );
+        };
+        capabilities(libc::SYS_capget, &mut header, &mut sets);
+        let before = sets;
+        sets[0][0] &= !(1 << CAP_IPC_LOCK);
+        capabilities(libc::SYS_capset, &mut header, &mut sets);
+        assert_eq!(libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit), 0);
+        let lower = libc::rlimit {
+            rlim_cur: bytes,
+            ..limit
+        };
+        assert_eq!(libc::setrlimit(libc::RLIMIT_MEMLOCK, &lower), 0);
+        body();
+        assert_eq!(libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit), 0);
+        sets = before;
+        capabilities(libc::SYS_capset, &mut header, &mut sets);
+    }
+}
+
+#[test]
+fn what_cannot_change_while_active_says_so() {
+    isolated(|| {
+        veth();
+        let handle = Opened::active("vb", PKTRING_V2, ring(0, 0, 0));
+        // SAFETY: the handle is open.
+        let late = unsafe {
+            [
+                pktring_set_reserve(handle.0, 16),
+                pktring_set_vnet_header(handle.0, 10),
+                pktring_set_loss(handle.0, 1),
+                pktring_set_tx_offset(handle.0, 1),
+                pktring_set_memory(handle.0, 0),
+            ]
+        };
+        for code in late {
+            handle.must_fail(code, libc::EBUSY, "before pktring_activate");
+        }
+    });
+}
+
+#[test]
+fn options_that_do_not_fit_each_other_are_named() {
+    isolated(|| {
+        veth();
+        // SAFETY: the handles are open.
+        unsafe {
+            let handle = Opened::new("vb", PKTRING_V2);
+            handle.must_fail(pktring_set_vnet_header(handle.0, 11), libc::EINVAL, "12");
+            handle.must(pktring_set_vnet_header(handle.0, 10));
+            handle.must(pktring_set_mode(handle.0, PKTRING_DGRAM));
+            handle.refused(libc::EINVAL, "PKTRING_RAW");
+            handle.must(pktring_set_mode(handle.0, PKTRING_RAW));
+            handle.activate();
+
+            let handle = Opened::new("vb", PKTRING_V3);
+            handle.must(pktring_set_copies(handle.0, 1));
+            handle.refused(libc::EINVAL, "PKTRING_V2");
+            handle.must(pktring_set_copies(handle.0, 0));
+            handle.activate();
+            handle.must_fail(pktring_set_copies(handle.0, 1), libc::EINVAL, "PKTRING_V2");
+        }
+    });
+}
+
+#[test]
+fn any_interface_names_that_of_each_frame() {
+    isolated(|| {
+        veth();
+        let handle = Opened::active("any", PKTRING_V3, ring(0, 0, 0));
+        for (number, device) in [(1, "va"), (2, "vb")] {
+            let sender = PlainSocket::sender(device).unwrap();
+            sender.send(&numbered(number, 60)).unwrap();
+        }
+        let index = |name| link::index(name).unwrap() as i32;
+        let (va, vb) = (index("va"), index("vb"));
+        let seen: Vec<_> = (0..4)
+            .map(|_| {
+                let held = handle.own();
+                let address = held.address();
+                (held.number(), address.ifindex, address.pkttype)
+            })
+            .collect();
+        // Each as it leaves and as it arrives.
+        assert_eq!(seen, [(1, va, 4), (1, vb, 1), (2, vb, 4), (2, va, 1)]);
+    });
+}
