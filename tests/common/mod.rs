@@ -11,8 +11,8 @@ use pktring::capi::config::*;
 use pktring::capi::error::{pktring_geterr, PKTRING_ERRBUF_SIZE};
 use pktring::capi::geometry::{pktring_ring, PKTRING_RX, PKTRING_V1, PKTRING_V2, PKTRING_V3};
 use pktring::capi::handle::Handle;
-use pktring::capi::{lifecycle::*, rx::*, stats::*, wait::*};
-use pktring::frame::{Address, Block, Frame};
+use pktring::capi::{lifecycle::*, rx::*, stats::*, tx::*, wait::*};
+use pktring::frame::{Address, Block, Completion, Frame};
 use std::ffi::{CStr, CString};
 use std::mem::{size_of, MaybeUninit};
 use std::os::raw::{c_char, c_void};
@@ -76,6 +76,13 @@ pub fn data(frame: &Frame) -> &[u8] {
 pub fn address(frame: &Frame) -> Address {
     // SAFETY: never NULL, valid while the frame is held.
     unsafe { *frame.addr }
+}
+
+/// Writes a frame into a slot that is reserved.
+pub fn write(slot: &pktring_slot, bytes: &[u8]) {
+    assert!(bytes.len() <= slot.capacity as usize);
+    // SAFETY: the library promises capacity bytes at data while the slot is reserved.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), slot.data, bytes.len()) };
 }
 
 /// A text of the library.
@@ -271,6 +278,70 @@ impl Pktring {
     pub fn release_block(&self, block: &Block) -> Result<i32, Failure> {
         // SAFETY: see `version`; a descriptor.
         self.result(unsafe { pktring_release_block(self.raw, block) })
+    }
+
+    /// A slot of the transmit ring; `None` when it is full.
+    pub fn reserve(&self) -> Result<Option<pktring_slot>, Failure> {
+        let mut slot = MaybeUninit::uninit();
+        // SAFETY: see `version`; room for one descriptor, which is written when 1 is returned.
+        unsafe {
+            let got = self.result(pktring_tx_reserve(self.raw, slot.as_mut_ptr()))?;
+            Ok((got == 1).then(|| slot.assume_init()))
+        }
+    }
+
+    pub fn commit(&self, slot: &pktring_slot, length: u32) -> Result<i32, Failure> {
+        // SAFETY: see `version`; a descriptor.
+        self.result(unsafe { pktring_tx_commit(self.raw, slot, length) })
+    }
+
+    pub fn abort(&self, slot: &pktring_slot) -> Result<i32, Failure> {
+        // SAFETY: see `version`; a descriptor.
+        self.result(unsafe { pktring_tx_abort(self.raw, slot) })
+    }
+
+    /// Reserves, writes and commits a frame; false when the ring is full.
+    pub fn put(&self, bytes: &[u8], user_data: u64) -> Result<bool, Failure> {
+        let mut slot = match self.reserve()? {
+            Some(slot) => slot,
+            None => return Ok(false),
+        };
+        slot.user_data = user_data;
+        write(&slot, bytes);
+        self.commit(&slot, bytes.len() as u32)?;
+        Ok(true)
+    }
+
+    pub fn flush(&self, timeout_ms: i32) -> Result<i32, Failure> {
+        // SAFETY: see `version`.
+        self.result(unsafe { pktring_tx_flush(self.raw, timeout_ms) })
+    }
+
+    /// Every completion that is there.
+    pub fn completions(&self) -> Vec<Completion> {
+        let mut all = vec![Completion::default(); 4096];
+        // SAFETY: see `version`; as many elements as the vector has.
+        let got = unsafe { pktring_tx_complete(self.raw, all.as_mut_ptr(), all.len() as u32) };
+        all.truncate(self.result(got).unwrap() as usize);
+        all
+    }
+
+    /// Sends to that hardware address with that EtherType from now on.
+    pub fn destination(&self, to: [u8; 6], ethertype: u16) {
+        let mut addr = [0; 8];
+        addr[..6].copy_from_slice(&to);
+        let address = Address {
+            family: 0,
+            protocol: ethertype.to_be(),
+            ifindex: 0,
+            hatype: 0,
+            pkttype: 0,
+            halen: 6,
+            addr,
+        };
+        // SAFETY: see `version`; an address.
+        self.result(unsafe { pktring_set_destination(self.raw, &address) })
+            .unwrap();
     }
 
     pub fn wait(&self, events: u32, timeout_ms: i32) -> Result<u32, Failure> {
