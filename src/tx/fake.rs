@@ -39,7 +39,8 @@ pub struct Fake {
     /// How many more frames the queue rejects, whatever they are.
     pub rejections: u32,
     pub kicks: u32,
-    /// The most slots that waited at a kick after the first.
+    pub count_shown: bool,
+    /// If counted: the most slots that waited at a kick after the first.
     pub shown_again: u32,
     pub waits: u32,
     pub pauses: u32,
@@ -66,6 +67,7 @@ impl Fake {
             flap_after: None,
             rejections: 0,
             kicks: 0,
+            count_shown: false,
             shown_again: 0,
             waits: 0,
             pauses: 0,
@@ -164,7 +166,7 @@ impl Fake {
 impl Kernel for Fake {
     fn kick(&mut self) -> std::result::Result<(), Errno> {
         self.kicks += 1;
-        if self.kicks > 1 {
+        if self.count_shown && self.kicks > 1 {
             self.shown_again = self.shown_again.max(self.waiting());
         }
         if let Some(errno) = self.answers.pop_front() {
