@@ -160,6 +160,62 @@ typedef struct pktring pktring_t;
 #define PKTRING_STATUS_TS_RAW_HARDWARE (1u << 31)
 
 /**
+ * Nobody has checked the transport checksum in the frame: check it yourself.
+ */
+#define PKTRING_CHECKSUM_UNKNOWN 0
+
+/**
+ * The kernel or the NIC has checked it, and it is right.
+ */
+#define PKTRING_CHECKSUM_VALID 1
+
+/**
+ * It is not in the frame yet: this host or a guest sent the frame and leaves the checksum to
+ * hardware. Do not check it, and do not report it as wrong.
+ */
+#define PKTRING_CHECKSUM_PENDING 2
+
+/**
+ * pktring_vnet.flags: a checksum is to be filled in (VIRTIO_NET_HDR_F_NEEDS_CSUM).
+ */
+#define PKTRING_VNET_NEEDS_CSUM 1
+
+/**
+ * pktring_vnet.flags: the checksums were checked (VIRTIO_NET_HDR_F_DATA_VALID).
+ */
+#define PKTRING_VNET_DATA_VALID 2
+
+/**
+ * pktring_vnet.gso_type: one packet, nothing to cut.
+ */
+#define PKTRING_VNET_GSO_NONE 0
+
+/**
+ * pktring_vnet.gso_type: several TCP segments over IPv4.
+ */
+#define PKTRING_VNET_GSO_TCPV4 1
+
+/**
+ * pktring_vnet.gso_type: one UDP datagram, to be cut into IP fragments.
+ */
+#define PKTRING_VNET_GSO_UDP 3
+
+/**
+ * pktring_vnet.gso_type: several TCP segments over IPv6.
+ */
+#define PKTRING_VNET_GSO_TCPV6 4
+
+/**
+ * pktring_vnet.gso_type: several UDP datagrams (Linux 6.2).
+ */
+#define PKTRING_VNET_GSO_UDP_L4 5
+
+/**
+ * Bit of pktring_vnet.gso_type beside TCP: the segments carry congestion marks.
+ */
+#define PKTRING_VNET_GSO_ECN 128
+
+/**
  * Frames to one multicast address (PACKET_MR_MULTICAST).
  */
 #define PKTRING_MEMBERSHIP_MULTICAST 0
@@ -536,6 +592,46 @@ struct pktring_block {
      * The library's.
      */
     uint64_t slot;
+};
+
+/**
+ * What is left to do on a frame: struct virtio_net_hdr_mrg_rxbuf of linux/virtio_net.h, and
+ * without its last field struct virtio_net_hdr. All numbers are in the host's byte order.
+ *
+ * On a handle with pktring_set_vnet_header(), frames to transmit start with the first 10 or all
+ * 12 bytes of it; those of received frames are told by pktring_frame_vnet().
+ */
+struct pktring_vnet {
+    /**
+     * PKTRING_VNET_NEEDS_CSUM and PKTRING_VNET_DATA_VALID.
+     */
+    uint8_t flags;
+    /**
+     * PKTRING_VNET_GSO_*.
+     */
+    uint8_t gso_type;
+    /**
+     * Bytes of all headers of the frame together.
+     */
+    uint16_t hdr_len;
+    /**
+     * Payload bytes of each packet that the frame is to be cut into.
+     */
+    uint16_t gso_size;
+    /**
+     * With PKTRING_VNET_NEEDS_CSUM: offset in the frame of the first byte that the checksum
+     * covers.
+     */
+    uint16_t csum_start;
+    /**
+     * With PKTRING_VNET_NEEDS_CSUM: offset of the checksum from csum_start. There must be the
+     * sum of the pseudo header.
+     */
+    uint16_t csum_offset;
+    /**
+     * 0. Only in headers of 12 bytes.
+     */
+    uint16_t num_buffers;
 };
 
 /**
@@ -1352,6 +1448,67 @@ int pktring_next_block(pktring_t *handle, struct pktring_block *block);
  * For the thread that receives.
  */
 int pktring_release_block(pktring_t *handle, const struct pktring_block *block);
+
+/**
+ * Tells what is known of the transport checksum of a received frame.
+ *
+ * @param frame  a frame from this library
+ * @return PKTRING_CHECKSUM_UNKNOWN, PKTRING_CHECKSUM_VALID or PKTRING_CHECKSUM_PENDING;
+ *         PKTRING_CHECKSUM_UNKNOWN for NULL
+ *
+ * May be called from any thread. PKTRING_STATUS_CSUM_VALID came with Linux 4.20; before, such
+ * frames are PKTRING_CHECKSUM_UNKNOWN.
+ */
+uint32_t pktring_checksum(const struct pktring_frame *frame);
+
+/**
+ * Says what an answer of pktring_checksum() means, for people.
+ *
+ * @param checksum  PKTRING_CHECKSUM_*
+ * @return "not checked", "valid", "not computed yet", or "unknown value" for other numbers; a
+ *         constant string
+ */
+const char *pktring_checksum_name(uint32_t checksum);
+
+/**
+ * Reads the virtio_net header of a received frame: how its checksum and segmentation are left.
+ *
+ * @param handle  a handle that was activated with pktring_set_vnet_header()
+ * @param frame   a frame that is held, of pktring_next_frame() or of a whole block
+ * @param vnet    receives the header
+ * @return 0; -EINVAL when the frame is not held; -EBUSY when the handle is not active or has no
+ *         such headers; -EFAULT for NULL
+ *
+ * For the thread that receives.
+ */
+int pktring_frame_vnet(pktring_t *handle, const struct pktring_frame *frame, struct pktring_vnet *vnet);
+
+/**
+ * Puts the VLAN tag back into a received frame that the kernel took off, in place.
+ *
+ * The 12 bytes of hardware addresses move into the headroom, the tag follows them, and the
+ * payload stays where it is: nothing else is copied. Of frames with two tags (QinQ) the kernel
+ * takes the outer one off, which then comes to stand before the inner one. The descriptor is
+ * updated: data is 4 bytes further to the front, caplen and len are 4 more, the VLAN bits of
+ * status are gone. An Ethernet frame always has room in front; others may need
+ * pktring_set_reserve().
+ *
+ * Costs nothing where it is not called. Other copies of the descriptor are out of date
+ * afterwards; passing one here brings it up to date.
+ *
+ * @param handle  the handle that the frame was taken from
+ * @param frame   a frame that is held, of pktring_next_frame() or of a whole block; changed
+ * @return 1: the tag is back in the frame. 0: there was none to put back. Negative errno value,
+ *         with nothing changed:
+ *         - -EOPNOTSUPP  the ring is V1, which loses the tag, or frames have no link-level
+ *                        header (PKTRING_DGRAM); or the frame was cut before the tag's place
+ *         - -EINVAL      the frame is not held
+ *         - -EBUSY       the handle is not active
+ *         - -EFAULT      handle or frame is NULL
+ *
+ * For the thread that receives.
+ */
+int pktring_vlan_reinsert(pktring_t *handle, struct pktring_frame *frame);
 
 /**
  * Waits until something can be received or transmitted.

@@ -47,6 +47,9 @@ pub enum Error {
          PKTRING_MEMORY_LOCK out"
     )]
     Locked(u64),
+    /// What this ring or device cannot do.
+    #[error("{0}")]
+    Unsupported(&'static str),
     /// The kernel is older than the option.
     #[error("{option} needs Linux {since}")]
     NeedsKernel {
@@ -112,7 +115,7 @@ impl Error {
             Error::NoDevice(_) | Error::InterfaceGone => libc::ENODEV,
             Error::NoNamespace(_) => libc::ENOENT,
             Error::NoMemory(_) => libc::ENOMEM,
-            Error::NeedsKernel { .. } => libc::EOPNOTSUPP,
+            Error::NeedsKernel { .. } | Error::Unsupported(_) => libc::EOPNOTSUPP,
             Error::System { errno, .. } => *errno,
             Error::InterfaceDown => libc::ENETDOWN,
             Error::Broken => libc::ECANCELED,

@@ -27,6 +27,7 @@ fn inline() -> PathBuf {
 const SOURCES: &[&str] = &[
     "src/frame.rs",
     "src/interface.rs",
+    "src/offload.rs",
     "src/capi/lifecycle.rs",
     "src/capi/config.rs",
     "src/capi/option.rs",
@@ -36,6 +37,7 @@ const SOURCES: &[&str] = &[
     "src/capi/geometry.rs",
     "src/capi/rx.rs",
     "src/capi/block.rs",
+    "src/capi/offload.rs",
     "src/capi/wait.rs",
     "src/capi/tx.rs",
     "src/capi/membership.rs",

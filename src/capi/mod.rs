@@ -15,6 +15,7 @@ pub mod interface;
 pub mod iter;
 pub mod lifecycle;
 pub mod membership;
+pub mod offload;
 pub mod option;
 pub mod rx;
 pub mod sized;

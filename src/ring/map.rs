@@ -174,6 +174,13 @@ impl View {
         Some(unsafe { p.as_ptr().cast::<u32>().read_unaligned() })
     }
 
+    /// Reads the byte at `at`.
+    pub fn byte(&self, at: usize) -> Option<u8> {
+        let p = self.pointer(at, 1)?;
+        // SAFETY: the byte at p lies inside the mapping.
+        Some(unsafe { p.as_ptr().read_volatile() })
+    }
+
     /// Writes the 32-bit word at `at`; false when it does not lie inside.
     pub fn set_u32(&self, at: usize, value: u32) -> bool {
         self.write(at, &value.to_ne_bytes())

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod held;
 mod slots;
 mod v1;
 mod v2;
@@ -17,6 +18,7 @@ use crate::frame::{Address, Block, Frame};
 use crate::ring::geometry::{Ring, Version};
 use crate::ring::map::View;
 use crate::stats::RxCounters;
+pub use held::HeldFrame;
 use slots::SlotRing;
 use std::mem::MaybeUninit;
 use v3::BlockRing;
@@ -192,6 +194,27 @@ impl Receiver {
                 })
             }
         }
+    }
+
+    /// The place in the ring of frame `number`, whose address is at `addr`; `None` when it is not
+    /// held. Frames of whole blocks count.
+    pub fn held(
+        &self,
+        number: u64,
+        addr: *const Address,
+        counters: &RxCounters,
+    ) -> Option<HeldFrame<'_>> {
+        let release = counters.release.get();
+        if number.wrapping_sub(release) >= counters.next.get().wrapping_sub(release) {
+            return None;
+        }
+        let (view, version) = match &self.kind {
+            Kind::V1(ring) => (ring.view(), Version::V1),
+            Kind::V2(ring) => (ring.view(), Version::V2),
+            Kind::V3 => (self.blocks.view(), Version::V3),
+            Kind::None => return None,
+        };
+        HeldFrame::find(view, version, addr)
     }
 
     /// Whether there is a ring at all.

@@ -69,6 +69,10 @@ impl<F: Format> SlotRing<F> {
         }
     }
 
+    pub(super) fn view(&self) -> &View {
+        &self.ring
+    }
+
     pub(super) fn fault(&self) -> Fault {
         self.fault
     }

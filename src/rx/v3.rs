@@ -104,6 +104,10 @@ impl BlockRing {
         BlockRing::new(View::empty(), &Ring::default(), 0)
     }
 
+    pub(super) fn view(&self) -> &View {
+        &self.ring
+    }
+
     pub(super) fn fault(&self) -> Fault {
         self.fault
     }
