@@ -3,6 +3,7 @@
 # make demo IFACE=eth0 [SECONDS=10]   capture on a real interface; nothing is sent
 # make test       every test, as root or not
 # make bench      measures it beside its peers; see bench/bench.mk
+# make fuzz [EXECUTIONS=n]    run the fuzz targets, with AddressSanitizer
 # make clean
 #
 # Needs cargo, a C compiler and make.
@@ -26,7 +27,7 @@ shared := $(dist)/libpktring.so.$(version)
 archive := $(dist)/libpktring.a
 map := pkgconfig/pktring.map
 
-.PHONY: all demo examples test clean need-cargo need-cc
+.PHONY: all demo examples test fuzz fuzz-search clean need-cargo need-cc
 
 all: $(shared) $(archive)
 
@@ -68,6 +69,23 @@ endif
 test: need-cargo need-cc
 	@{ $(CARGO) test --workspace --no-fail-fast; echo "cargo ended with $$?"; } 2>&1 | \
 		awk -f tests/tally.awk
+
+# Fuzzing, with AddressSanitizer. RUSTC_BOOTSTRAP lets a stable compiler use it.
+FUZZ_TARGETS := receive
+EXECUTIONS ?= 25000000
+fuzz_bulk := RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(abspath $(target))/fuzz \
+	RUSTFLAGS="-Zsanitizer=address -Cdebug-assertions" $(CARGO) run --release --quiet \
+	--manifest-path fuzz/Cargo.toml --no-default-features --bin bulk \
+	--target $(shell rustc -vV | sed -n 's/^host: //p')
+
+# EXECUTIONS inputs for each target, made from the corpus.
+fuzz: need-cargo
+	for target in $(FUZZ_TARGETS); do $(fuzz_bulk) -- $$target $(EXECUTIONS) || exit 1; done
+
+# The search for inputs that reach new code, which wants cargo-fuzz and a C++ compiler.
+fuzz-search: need-cargo
+	for target in $(FUZZ_TARGETS); do RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --no-trace-compares \
+		$$target -- -max_total_time=$(SECONDS) -max_len=160 || exit 1; done
 
 clean:
 	$(CARGO) clean

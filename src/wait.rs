@@ -41,15 +41,16 @@ impl Interrupt {
 
     /// Makes every wait of this handle return, now and from now on.
     pub fn close(&self) {
-        // Release: pairs with the Acquire load in `check`.
-        self.closing.store(true, Ordering::Release);
+        // SeqCst, and so is the load: between this and a call that begins, each writes one word
+        // and then reads the other's (see `Handle::enter`); anything weaker lets both miss.
+        self.closing.store(true, Ordering::SeqCst);
         self.event.raise();
     }
 
     /// Whether the handle is being closed.
     pub fn closing(&self) -> bool {
-        // Acquire: pairs with the store in `close`.
-        self.closing.load(Ordering::Acquire)
+        // SeqCst: see `close`.
+        self.closing.load(Ordering::SeqCst)
     }
 
     /// Whether a request is pending; `check` tells which and takes it.

@@ -12,6 +12,14 @@ use crate::sys::layout::v1;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
+/// How a status word is read: whatever the other side wrote before it handed the memory over is
+/// visible after this load. tests/ordering.rs shows that nothing weaker will do.
+pub const TAKE: Ordering = Ordering::Acquire;
+
+/// How a status word is written: whatever this program did with the memory happens before the
+/// other side touches it again. tests/ordering.rs shows that nothing weaker will do.
+pub const GIVE: Ordering = Ordering::Release;
+
 /// Width of a status word: TPACKET_V1 uses an `unsigned long`, V2 and V3 a 32-bit word.
 pub trait Word {
     /// Reads the status at `at`, or `None` when it would lie outside of `view`.
@@ -42,9 +50,8 @@ impl Word for Word32 {
         // SAFETY: `word` checked that the four bytes lie inside the mapping, which lives as long
         // as `view`, and that they are aligned. The kernel writes this word concurrently, which
         // is why it is an atomic.
-        // Acquire: pairs with the kernel's write barrier before it hands the slot to user space,
-        // so everything it wrote into the slot is visible after this load.
-        Some(unsafe { word.as_ref() }.load(Ordering::Acquire))
+        // TAKE: pairs with the kernel's write barrier before it hands the slot to user space.
+        Some(unsafe { word.as_ref() }.load(TAKE))
     }
 
     #[inline(always)]
@@ -54,9 +61,8 @@ impl Word for Word32 {
             None => return false,
         };
         // SAFETY: as in `load`.
-        // Release: pairs with the kernel's read of the status; whatever this program read from
-        // or wrote to the slot happens before the kernel may touch it again.
-        unsafe { word.as_ref() }.store(status, Ordering::Release);
+        // GIVE: pairs with the kernel's read of the status.
+        unsafe { word.as_ref() }.store(status, GIVE);
         true
     }
 }
@@ -66,8 +72,8 @@ impl Word for WordLong {
     fn load(view: &View, at: usize) -> Option<u32> {
         let word = word(view, at, v1::STATUS_LEN)?.cast::<AtomicUsize>();
         // SAFETY: as for Word32, with the width of `unsigned long`, which is that of usize.
-        // Acquire: pairs with the kernel's barrier before it sets TP_STATUS_USER.
-        Some(unsafe { word.as_ref() }.load(Ordering::Acquire) as u32)
+        // TAKE: pairs with the kernel's barrier before it sets TP_STATUS_USER.
+        Some(unsafe { word.as_ref() }.load(TAKE) as u32)
     }
 
     #[inline(always)]
@@ -77,8 +83,8 @@ impl Word for WordLong {
             None => return false,
         };
         // SAFETY: as in `load`.
-        // Release: pairs with the kernel's read of the status before it reuses the slot.
-        unsafe { word.as_ref() }.store(status as usize, Ordering::Release);
+        // GIVE: pairs with the kernel's read of the status before it reuses the slot.
+        unsafe { word.as_ref() }.store(status as usize, GIVE);
         true
     }
 }

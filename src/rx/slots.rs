@@ -190,10 +190,13 @@ impl<F: Format> SlotRing<F> {
 
     /// Moves the release point over slots that are back. Their status is 0 for certain, because
     /// the kernel cannot get past the slot at the old release point, which it does not have yet.
+    /// Should somebody else write to the ring, so that a slot is back twice, it stays behind the
+    /// reader all the same.
     #[cold]
     #[inline(never)]
     fn skip_gone(&mut self, counters: &RxCounters) {
         while counters.gone.get() != 0
+            && counters.release.get() != counters.next.get()
             && F::Status::load(&self.ring, self.releaser.at) == Some(libc::TP_STATUS_KERNEL)
         {
             self.advance_releaser();

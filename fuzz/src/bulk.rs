@@ -1,0 +1,31 @@
+//! Runs a target over inputs mutated from its corpus: `bulk TARGET EXECUTIONS [SEED]`. To be
+//! built with AddressSanitizer; `make fuzz` does.
+
+use pktring_fuzz::{mutate::Mutator, receive};
+use std::path::Path;
+use std::time::Instant;
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [target, executions, ..] = &args[..] else {
+        panic!("usage: bulk TARGET EXECUTIONS [SEED]");
+    };
+    let run: fn(&[u8]) = match target.as_str() {
+        "receive" => receive::run,
+        other => panic!("there is no target called {other}"),
+    };
+    let executions: u64 = executions.parse().expect("a number of executions");
+    let seed = args.get(2).map_or(1, |seed| seed.parse().expect("a seed"));
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(target);
+    let mut mutator = Mutator::new(&corpus, seed);
+    let start = Instant::now();
+    for done in 1..=executions {
+        run(mutator.next());
+        if done % 1_000_000 == 0 || done == executions {
+            let seconds = start.elapsed().as_secs_f64();
+            println!("{target}: {done} executions in {seconds:.0} s, no fault");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Makes system calls of the calling thread fail at will.
+//!
+//! The library reaches the kernel through libc alone. A test program that defines a function of
+//! libc's name gets the calls instead: these pass them on, or fail in their stead.
+
+use std::cell::Cell;
+use std::os::raw::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
+
+/// More calls than any step makes.
+const MOST: usize = 256;
+
+thread_local! {
+    static WATCHING: Cell<bool> = const { Cell::new(false) };
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+    static NAMES: Cell<[&'static str; MOST]> = const { Cell::new([""; MOST]) };
+    /// Which call fails from now on and how: position and errno value.
+    static FAILURE: Cell<Option<(usize, c_int)>> = const { Cell::new(None) };
+}
+
+/// Runs `body` and returns its result with the names of the system calls that it made.
+pub fn watch<T>(body: impl FnOnce() -> T) -> (T, Vec<&'static str>) {
+    run(None, body)
+}
+
+/// Runs `body` with its call number `at` failing with `errno`. Panics when it makes fewer calls.
+pub fn fail<T>(at: usize, errno: c_int, body: impl FnOnce() -> T) -> T {
+    let (result, names) = run(Some((at, errno)), body);
+    assert!(at < names.len(), "call {at} was not made");
+    result
+}
+
+fn run<T>(failure: Option<(usize, c_int)>, body: impl FnOnce() -> T) -> (T, Vec<&'static str>) {
+    COUNT.set(0);
+    FAILURE.set(failure);
+    WATCHING.set(true);
+    let result = body();
+    WATCHING.set(false);
+    (result, NAMES.get()[..COUNT.get()].to_vec())
+}
+
+/// Counts a call, and says whether it is the one to fail.
+fn fails(name: &'static str) -> bool {
+    if !WATCHING.get() {
+        return false;
+    }
+    let at = COUNT.get();
+    let mut names = NAMES.get();
+    names[at] = name;
+    NAMES.set(names);
+    COUNT.set(at + 1);
+    match FAILURE.get() {
+        Some((position, errno)) if position == at => {
+            // SAFETY: errno is always there in its own thread.
+            unsafe { *libc::__errno_location() = errno };
+            true
+        }
+        _ => false,
+    }
+}
+
+macro_rules! pass_on {
+    ($($name:ident ($($arg:ident: $type:ty),*) -> $result:ty, $number:ident ($($pass:expr),*);)+) => {
+        $(
+            /// As in libc.
+            #[no_mangle]
+            pub unsafe extern "C" fn $name($($arg: $type),*) -> $result {
+                if fails(stringify!($name)) {
+                    return -1isize as $result;
+                }
+                // SAFETY: the caller's arguments, for the system call that they are for.
+                unsafe { libc::syscall(libc::$number, $($pass),*) as $result }
+            }
+        )+
+    };
+}
+
+pass_on! {
+    socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int,
+        SYS_socket(domain, kind, protocol);
+    bind(fd: c_int, address: *const c_void, len: c_uint) -> c_int,
+        SYS_bind(fd, address, len);
+    setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, len: c_uint) -> c_int,
+        SYS_setsockopt(fd, level, name, value, len);
+    getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, len: *mut c_uint) -> c_int,
+        SYS_getsockopt(fd, level, name, value, len);
+    getsockname(fd: c_int, address: *mut c_void, len: *mut c_uint) -> c_int,
+        SYS_getsockname(fd, address, len);
+    ioctl(fd: c_int, code: c_ulong, argument: *mut c_char) -> c_int,
+        SYS_ioctl(fd, code, argument);
+    mmap(at: *mut c_void, len: usize, prot: c_int, flags: c_int, fd: c_int, offset: c_long) -> *mut c_void,
+        SYS_mmap(at, len, prot, flags, fd, offset);
+    madvise(at: *mut c_void, len: usize, advice: c_int) -> c_int,
+        SYS_madvise(at, len, advice);
+    eventfd(count: c_uint, flags: c_int) -> c_int,
+        SYS_eventfd2(count, flags);
+    epoll_create1(flags: c_int) -> c_int,
+        SYS_epoll_create1(flags);
+    epoll_ctl(epoll: c_int, what: c_int, fd: c_int, event: *mut c_void) -> c_int,
+        SYS_epoll_ctl(epoll, what, fd, event);
+    epoll_wait(epoll: c_int, events: *mut c_void, most: c_int, timeout: c_int) -> c_int,
+        SYS_epoll_pwait(epoll, events, most, timeout, std::ptr::null_mut::<c_void>(), 8usize);
+    sendto(fd: c_int, data: *const c_void, len: usize, flags: c_int, to: *const c_void, to_len: c_uint) -> isize,
+        SYS_sendto(fd, data, len, flags, to, to_len);
+    sendmmsg(fd: c_int, messages: *mut c_void, count: c_uint, flags: c_int) -> c_int,
+        SYS_sendmmsg(fd, messages, count, flags);
+}
+
+/// What this process has of the kernel's: descriptors, ring mappings, packet sockets.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Possessions {
+    descriptors: Vec<String>,
+    rings: Vec<String>,
+    sockets: usize,
+}
+
+impl Possessions {
+    /// As they are now. Nothing else may run in the process, or in its network.
+    pub fn now() -> Possessions {
+        let mut descriptors: Vec<String> = std::fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
+            .map(|target| target.display().to_string())
+            .filter(|target| !target.contains("/proc/") || !target.ends_with("/fd"))
+            .collect();
+        descriptors.sort();
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let packet = std::fs::read_to_string("/proc/thread-self/net/packet").unwrap();
+        Possessions {
+            descriptors,
+            rings: maps
+                .lines()
+                .filter(|line| line.contains("socket:["))
+                .map(str::to_owned)
+                .collect(),
+            sockets: packet.lines().count() - 1,
+        }
+    }
+}
+
+/// Lines of /proc/self/maps.
+pub fn mappings() -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    maps.lines().count()
+}
