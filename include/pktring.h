@@ -236,6 +236,67 @@ typedef struct pktring pktring_t;
 #define PKTRING_MEMBERSHIP_UNICAST 3
 
 /**
+ * By flow: packets of one connection, in both directions, go to one member. Linux 3.1.
+ */
+#define PKTRING_FANOUT_HASH 0
+
+/**
+ * To one member after the other. Linux 3.1.
+ */
+#define PKTRING_FANOUT_LB 1
+
+/**
+ * By the processor that received the packet. Linux 3.1.
+ */
+#define PKTRING_FANOUT_CPU 2
+
+/**
+ * To the first member until its ring is full, then to the next. Linux 3.10.
+ */
+#define PKTRING_FANOUT_ROLLOVER 3
+
+/**
+ * At random. Linux 3.14.
+ */
+#define PKTRING_FANOUT_RND 4
+
+/**
+ * By the receive queue of the interface. Linux 3.14.
+ */
+#define PKTRING_FANOUT_QM 5
+
+/**
+ * By a classic BPF program, see pktring_set_fanout_program(). Linux 4.3.
+ */
+#define PKTRING_FANOUT_CBPF 6
+
+/**
+ * By an eBPF program, see pktring_set_fanout_bpf(). Linux 4.3.
+ */
+#define PKTRING_FANOUT_EBPF 7
+
+/**
+ * Packets for a member whose ring is full go to another one. Linux 3.10.
+ */
+#define PKTRING_FANOUT_FLAG_ROLLOVER 4096
+
+/**
+ * The kernel chooses a group number that nobody uses; pktring_get_fanout() tells it. Linux 4.12.
+ */
+#define PKTRING_FANOUT_FLAG_UNIQUEID 8192
+
+/**
+ * The group does not see what this host sends. Linux 6.2.
+ */
+#define PKTRING_FANOUT_FLAG_IGNORE_OUTGOING 16384
+
+/**
+ * IPv4 fragments are put together before they are shared out, so that all of a datagram goes
+ * to one member, as one packet. Linux 3.1.
+ */
+#define PKTRING_FANOUT_FLAG_DEFRAG 32768
+
+/**
  * Value of a counter that this kernel or ring does not have.
  */
 #define PKTRING_UNAVAILABLE UINT64_MAX
@@ -719,6 +780,57 @@ struct pktring_buffer {
      * Its length in bytes.
      */
     size_t length;
+};
+
+/**
+ * How a group of handles shares what one interface receives (PACKET_FANOUT).
+ */
+struct pktring_fanout {
+    /**
+     * sizeof(struct pktring_fanout).
+     */
+    size_t size;
+    /**
+     * PKTRING_FANOUT_HASH (default), _LB, _CPU, _ROLLOVER, _RND, _QM, _CBPF or _EBPF.
+     */
+    uint32_t mode;
+    /**
+     * PKTRING_FANOUT_FLAG_* bits.
+     */
+    uint32_t flags;
+    /**
+     * Number of the group in this network namespace, 0 to 65535. Whoever names the same one
+     * joins the same group, from whatever process.
+     */
+    uint32_t group;
+    /**
+     * Members that the group can have, at most 65536; 0: the kernel's default, which is 256.
+     * Linux 5.11.
+     */
+    uint32_t max_members;
+};
+
+/**
+ * What a group that rolls over did, see pktring_fanout_stats().
+ */
+struct pktring_fanout_stats {
+    /**
+     * sizeof(struct pktring_fanout_stats).
+     */
+    size_t size;
+    /**
+     * Packets that were meant for this member and went to another one (tp_all).
+     */
+    uint64_t all;
+    /**
+     * Those of them that belong to a flow which alone takes more than half of the recent
+     * packets, and was moved for that (tp_huge).
+     */
+    uint64_t huge;
+    /**
+     * Packets for which no member had room (tp_failed).
+     */
+    uint64_t failed;
 };
 
 /**
@@ -1783,6 +1895,135 @@ int pktring_add_membership(pktring_t *handle, uint32_t kind, const uint8_t *addr
  * May be called from any thread.
  */
 int pktring_drop_membership(pktring_t *handle, uint32_t kind, const uint8_t *address, uint32_t length);
+
+/**
+ * Makes the handle a member of a fanout group when it is activated (PACKET_FANOUT).
+ *
+ * Each packet that the interface receives goes to one member of the group. All members must
+ * agree on mode, flags, max_members, protocol and interface. A member receives nothing before
+ * it has joined; where several are opened in turn, the first ones receive the packets of those
+ * still missing until then: pktring_group_open() does it all at once.
+ *
+ * A member leaves when its handle is closed. The group then shares among those that are left,
+ * so that modes which compute the member move flows to other ones.
+ *
+ * The group is bound to its interface for good: when that is removed, close the handles and
+ * open new ones. In a group, PKTRING_FANOUT_FLAG_IGNORE_OUTGOING takes the place of the
+ * socket's own option of that name, which has no effect.
+ *
+ * @param handle  a handle that is not active
+ * @param fanout  the group; NULL: none (default)
+ * @return 0; -EINVAL for an unknown mode or flag, a group above 65535 or not 0 with
+ *         PKTRING_FANOUT_FLAG_UNIQUEID, more than 65536 members, or flag ROLLOVER with mode
+ *         ROLLOVER; -EBUSY when active; -E2BIG for a longer struct with unknown fields set;
+ *         -EFAULT when handle is NULL
+ *
+ * pktring_activate() then returns -EINVAL when the group exists with other settings or the
+ * handle has no receive ring, -ENOSPC when the group is full or no number is free, and
+ * -EOPNOTSUPP when the kernel is older than the mode or flag.
+ */
+int pktring_set_fanout(pktring_t *handle, const struct pktring_fanout *fanout);
+
+/**
+ * Reads back the fanout group of an active handle, as the kernel has it.
+ *
+ * @param handle  an active handle that is a member of a group
+ * @param fanout  receives the group, with the number that the kernel chose for
+ *                PKTRING_FANOUT_FLAG_UNIQUEID and without that flag; its size field is set.
+ *                max_members is what was asked for: the kernel does not tell
+ * @return 0; -EINVAL when the handle is in no group; -EBUSY when it is not active; -EFAULT for
+ *         NULL
+ *
+ * May be called from any thread.
+ */
+int pktring_get_fanout(pktring_t *handle, struct pktring_fanout *fanout);
+
+/**
+ * Sets the classic BPF program of a group with mode PKTRING_FANOUT_CBPF (PACKET_FANOUT_DATA).
+ *
+ * The program sees each packet from its network header on. What it returns, modulo the number
+ * of members, is the member that gets the packet; members are numbered from 0 in the order in
+ * which they joined. Without a program, member 0 gets everything.
+ *
+ * The program is the group's: the one set last through any member is in force, from one packet
+ * to the next. To select packets is the filter's matter.
+ *
+ * @param handle   a handle. Before pktring_activate() the program is noted and set there, before
+ *                 the first packet; later it is set at once.
+ * @param program  the instructions, copied
+ * @param count    number of instructions, 1 to 4096
+ * @return 0; -EINVAL when the kernel's checker refuses the program, or when the handle is
+ *         active and in no group of that mode; -EBUSY when its filter is locked; -EFAULT when
+ *         handle or program is NULL
+ *
+ * May be called from any thread.
+ */
+int pktring_set_fanout_program(pktring_t *handle, const struct pktring_insn *program, uint32_t count);
+
+/**
+ * Sets the eBPF program of a group with mode PKTRING_FANOUT_EBPF (PACKET_FANOUT_DATA).
+ *
+ * The same as pktring_set_fanout_program(), with a program of type
+ * BPF_PROG_TYPE_SOCKET_FILTER that bpf(2) or libbpf has loaded.
+ *
+ * @param handle  a handle. Before pktring_activate() the program is noted and set there, before
+ *                the first packet; later it is set at once.
+ * @param fd      descriptor of the program; it may be closed after the call
+ * @return 0; -EINVAL when fd is no open descriptor, is found not to be such a program, or when
+ *         the handle is active and in no group of that mode; -EBUSY when its filter is locked;
+ *         -EFAULT when handle is NULL. Whether fd is such a program is found out when it is set.
+ *
+ * May be called from any thread.
+ */
+int pktring_set_fanout_bpf(pktring_t *handle, int fd);
+
+/**
+ * Reads what a group that rolls over did with packets meant for this member
+ * (PACKET_ROLLOVER_STATS, Linux 4.2). The counters are 64 bits wide and never reset.
+ *
+ * @param handle  an active handle in a group with mode ROLLOVER or flag ROLLOVER
+ * @param stats   receives the counters; set its size field to sizeof(struct
+ *                pktring_fanout_stats)
+ * @return 0; -EINVAL when the handle is in no such group; -EBUSY when it is not active;
+ *         -EOPNOTSUPP before Linux 4.2; -EFAULT for NULL
+ *
+ * May be called from any thread.
+ */
+int pktring_fanout_stats(pktring_t *handle, struct pktring_fanout_stats *stats);
+
+/**
+ * Opens all members of a fanout group at once.
+ *
+ * Every member is an active handle with the settings of a template. None receives anything
+ * before all have joined, so that no member ever sees a packet that the complete group would
+ * have given to another one: that is what joining one by one cannot do. Members are numbered as
+ * in the array, unless the group existed before.
+ *
+ * @param settings  a handle that is not active, set up like every member is to be. Where no
+ *                   pktring_set_fanout() named a group, the kernel chooses its number and the
+ *                   mode is PKTRING_FANOUT_HASH. It is not changed, does not become a member,
+ *                   and can be closed or used again afterwards.
+ * @param members    receives count handles. Each is an ordinary handle of its own, for one
+ *                   thread each, and is closed with pktring_close(), or all of them with
+ *                   pktring_group_close().
+ * @param count      1 to 65536; above 256 the group's max_members has to be set
+ * @return 0; negative errno value as from pktring_activate(), with the text in
+ *         pktring_geterr(settings); -EBUSY also when the template is active. No member is left
+ *         open then, and the array is not changed.
+ */
+int pktring_group_open(pktring_t *settings, pktring_t **members, uint32_t count);
+
+/**
+ * Closes several handles, as pktring_close() does one, and sets their places in the array to
+ * NULL.
+ *
+ * @param members  array of count handles; NULL entries are skipped
+ * @param count    number of entries
+ * @return the sum of what pktring_close() returned for those that it closed; where it refused
+ *         one, that entry stays and the negative errno value is returned after all others were
+ *         closed; -EFAULT when members is NULL and count is not 0
+ */
+int pktring_group_close(pktring_t **members, uint32_t count);
 
 /**
  * Reads the counters of a handle.

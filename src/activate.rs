@@ -10,6 +10,7 @@
 use crate::config::Config;
 use crate::diag;
 use crate::error::{Error, Result};
+use crate::fanout::{self, Fanout};
 use crate::filter;
 use crate::link::Link;
 use crate::membership::{self, Membership};
@@ -32,13 +33,25 @@ pub struct Active {
 
 /// Sets up everything that `config` asks for.
 pub fn activate(config: &Config, interrupt: &Interrupt) -> Result<Active> {
+    let active = activate_closed(config, interrupt)?;
+    open_gate(&active.session, config)?;
+    Ok(active)
+}
+
+/// Everything but the last step: a member of a fanout group receives nothing before
+/// [`open_gate`], so that others can join before the first packet is shared out.
+pub fn activate_closed(config: &Config, interrupt: &Interrupt) -> Result<Active> {
     config.check()?;
     let socket = open(config)?;
     let (link, mtu) = find_interface(&socket, config)?;
     let mut rings = plan(config, mtu)?;
     set_version(&socket, config.version)?;
     config.options.before_rings(&socket)?;
-    attach_filter(&socket, config)?;
+    match config.fanout {
+        // Between bind and joining the group, the socket would get every packet.
+        Some(_) => attach(&socket, &filter::DROP_ALL)?,
+        None => attach_filter(&socket, config)?,
+    }
     let kernel_retires = matches!(rings.rx, Some(ring) if ring.retire_timeout == RETIRE_KERNEL);
     if kernel_retires {
         // The kernel computes its timeout from the interface's speed. Protocol 0: no packets yet.
@@ -56,8 +69,47 @@ pub fn activate(config: &Config, interrupt: &Interrupt) -> Result<Active> {
         join_promiscuous(&socket, &link)?;
     }
     config.memberships.join(&socket, &link)?;
-    let session = Session::new(socket, link, mtu, config, rings, interrupt)?;
+    let fanout = join_fanout(&socket, config)?;
+    let session = Session::new(socket, link, mtu, config, rings, fanout, interrupt)?;
     Ok(Active { session, rx, tx })
+}
+
+/// The last step: lets packets in.
+pub fn open_gate(session: &Session, config: &Config) -> Result<()> {
+    if config.fanout.is_none() {
+        return Ok(());
+    }
+    match filter::with_snaplen(config.filter.as_deref(), config.snaplen) {
+        Some(program) => attach(&session.socket, &program),
+        None => session
+            .socket
+            .set(libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0)
+            .map_err(|errno| Error::system("SO_DETACH_FILTER", errno)),
+    }
+}
+
+/// Joins the fanout group, of which every member has to be bound before, and gives it its
+/// program.
+fn join_fanout(socket: &PacketSocket, config: &Config) -> Result<Option<Fanout>> {
+    let fanout = match &config.fanout {
+        Some(fanout) => fanout,
+        None if config.fanout_program.is_some() => {
+            return Err(Error::Invalid(
+                "a fanout program was set, but no fanout group: pktring_set_fanout".to_owned(),
+            ))
+        }
+        None => return Ok(None),
+    };
+    if config.rx_request().is_none() {
+        return Err(Error::Invalid(
+            "a fanout group shares out what is received: set a receive ring".to_owned(),
+        ));
+    }
+    let joined = fanout.join(socket)?;
+    if let Some(program) = &config.fanout_program {
+        fanout::set_program(socket, joined.mode, program)?;
+    }
+    Ok(Some(joined))
 }
 
 /// The rings of a handle, complete.
@@ -147,14 +199,16 @@ fn attach_filter(socket: &PacketSocket, config: &Config) -> Result<()> {
 /// Attaches a filter program.
 pub fn attach(socket: &PacketSocket, program: &[libc::sock_filter]) -> Result<()> {
     filter::check(program)?;
-    socket.attach_filter(program).map_err(|errno| match errno {
-        libc::EINVAL => Error::Invalid(
-            "the kernel refuses the filter: it must end every path with a return, jump forwards \
-             only and use defined instructions"
-                .to_owned(),
-        ),
-        errno => Error::system("SO_ATTACH_FILTER", errno),
-    })
+    socket
+        .set_program(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, program)
+        .map_err(|errno| match errno {
+            libc::EINVAL => Error::Invalid(
+                "the kernel refuses the filter: it must end every path with a return, jump \
+                 forwards only and use defined instructions"
+                    .to_owned(),
+            ),
+            errno => Error::system("SO_ATTACH_FILTER", errno),
+        })
 }
 
 fn set_rings(socket: &PacketSocket, version: Version, rings: &Rings) -> Result<()> {

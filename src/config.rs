@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{invalid, Result};
+use crate::fanout::Fanout;
 use crate::filter;
 use crate::membership::Memberships;
 use crate::namespace::Namespace;
 use crate::options::Options;
+use crate::program::Program;
 use crate::ring::geometry::{complete, Direction, Mode, Profile, Ring, Shape, Version};
 use crate::tuning::Tuning;
 
@@ -35,6 +37,9 @@ pub struct Config {
     pub snaplen: u32,
     pub promiscuous: bool,
     pub memberships: Memberships,
+    pub fanout: Option<Fanout>,
+    /// Who gets which packet, where the fanout mode leaves that to a program.
+    pub fanout_program: Option<Program>,
     pub filter: Option<Vec<libc::sock_filter>>,
     /// Microseconds to look at the ring before going to sleep.
     pub spin_us: u32,
@@ -65,6 +70,8 @@ impl Config {
             snaplen: 0,
             promiscuous: false,
             memberships: Memberships::default(),
+            fanout: None,
+            fanout_program: None,
             filter: None,
             spin_us: 0,
             namespace: None,

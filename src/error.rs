@@ -56,6 +56,16 @@ pub enum Error {
         option: &'static str,
         since: &'static str,
     },
+    /// The same, told by the kernel's version number.
+    #[error("{option} needs Linux {}.{}; this is {}.{}", .since.0, .since.1, .running.0, .running.1)]
+    OldKernel {
+        option: &'static str,
+        since: (u32, u32),
+        running: (u32, u32),
+    },
+    /// Something shared has no place left.
+    #[error("{0}")]
+    Full(&'static str),
     /// Any other system call failure.
     #[error("{call}: {}", std::io::Error::from_raw_os_error(*.errno))]
     System { call: &'static str, errno: Errno },
@@ -116,6 +126,8 @@ impl Error {
             Error::NoNamespace(_) => libc::ENOENT,
             Error::NoMemory(_) => libc::ENOMEM,
             Error::NeedsKernel { .. } | Error::Unsupported(_) => libc::EOPNOTSUPP,
+            Error::NeedsKernel { .. } | Error::OldKernel { .. } => libc::EOPNOTSUPP,
+            Error::Full(_) => libc::ENOSPC,
             Error::System { errno, .. } => *errno,
             Error::InterfaceDown => libc::ENETDOWN,
             Error::Broken => libc::ECANCELED,
@@ -133,6 +145,18 @@ impl Error {
             libc::EPERM | libc::EACCES => Error::Permission(call),
             libc::ENETDOWN => Error::InterfaceDown,
             errno => Error::System { call, errno },
+        }
+    }
+
+    /// Checks that the kernel `running` has `option`, which came with Linux `since`.
+    pub fn requires(running: (u32, u32), option: &'static str, since: (u32, u32)) -> Result<()> {
+        match running >= since {
+            true => Ok(()),
+            false => Err(Error::OldKernel {
+                option,
+                since,
+                running,
+            }),
         }
     }
 

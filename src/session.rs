@@ -5,6 +5,7 @@
 use crate::activate::Rings;
 use crate::config::Config;
 use crate::error::Result;
+use crate::fanout::Fanout;
 use crate::link::Link;
 use crate::options::Options;
 use crate::ring::geometry::{Mode, Version, RETIRE_KERNEL};
@@ -25,6 +26,8 @@ pub struct Session {
     /// As they were at activation.
     pub options: Options,
     pub rings: Rings,
+    /// The group that the socket is a member of.
+    pub fanout: Option<Fanout>,
     pub kernel: Accumulator,
     pub tx_counters: Option<Arc<tx::Counters>>,
     pub rx_sleeper: Option<Sleeper>,
@@ -78,6 +81,7 @@ impl Session {
         mtu: Option<u32>,
         config: &Config,
         rings: Rings,
+        fanout: Option<Fanout>,
         interrupt: &Interrupt,
     ) -> Result<Session> {
         let sleeper = |wanted: bool, events: i32| {
@@ -97,6 +101,7 @@ impl Session {
             mode: config.mode,
             options: config.options,
             rings,
+            fanout,
             kernel: Accumulator::default(),
             tx_counters: None,
             spin_ns: u64::from(config.spin_us) * 1000,

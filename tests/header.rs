@@ -41,6 +41,8 @@ const SOURCES: &[&str] = &[
     "src/capi/wait.rs",
     "src/capi/tx.rs",
     "src/capi/membership.rs",
+    "src/capi/fanout.rs",
+    "src/capi/group.rs",
     "src/capi/stats.rs",
     "src/capi/error.rs",
 ];

@@ -269,7 +269,7 @@ pub unsafe extern "C" fn pktring_set_filter(
 
 /// # Safety
 /// `program` is NULL or points to `count` instructions.
-unsafe fn copy_program(
+pub(super) unsafe fn copy_program(
     program: *const pktring_insn,
     count: u32,
 ) -> Result<Option<Vec<sock_filter>>> {

@@ -157,6 +157,7 @@ pub extern "C" fn pktring_strerror(error: c_int) -> *const c_char {
         libc::EINVAL => b"invalid argument\0",
         libc::E2BIG => b"a struct has fields set that this version of the library lacks\0",
         libc::EBADMSG => b"corrupt ring contents were skipped\0",
+        libc::ENOSPC => b"no place left\0",
         libc::EMSGSIZE => b"frame too long or too short\0",
         libc::EOPNOTSUPP => b"not supported by this kernel, device or ring\0",
         libc::ENOBUFS => b"the transmit queue is full\0",

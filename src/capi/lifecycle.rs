@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::ring::geometry::{Direction, Ring};
 use crate::rx::Receiver;
 use crate::tx::{self, Transmitter};
+use crate::wait::Interrupt;
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_int};
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -166,6 +167,14 @@ pub unsafe extern "C" fn pktring_close(handle: *mut Handle) -> c_int {
 
 /// Activates `handle` as configured.
 fn start(handle: &Handle) -> Result<()> {
+    start_with(handle, activate)
+}
+
+/// Activates `handle` by means of `activate`.
+pub(super) fn start_with(
+    handle: &Handle,
+    activate: fn(&Config, &Interrupt) -> Result<Active>,
+) -> Result<()> {
     if handle.is_active() {
         return Err(Error::State("the handle is active already"));
     }

@@ -8,7 +8,9 @@
 pub mod block;
 pub mod config;
 pub mod error;
+pub mod fanout;
 pub mod geometry;
+pub mod group;
 pub mod handle;
 pub mod inspect;
 pub mod interface;

@@ -78,6 +78,34 @@ pub fn wipe_in_children(base: NonNull<u8>, len: usize) {
     unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_WIPEONFORK) };
 }
 
+/// A second descriptor for the open file behind `fd`, closed on exec.
+pub fn duplicate(fd: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: F_DUPFD_CLOEXEC has no memory arguments.
+    owned(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) })
+}
+
+/// Major and minor number of the running kernel; a large one when it does not tell.
+pub fn kernel_version() -> (u32, u32) {
+    let mut name = MaybeUninit::<libc::utsname>::zeroed();
+    // SAFETY: the kernel writes one utsname; all zero is a valid one.
+    let name = unsafe {
+        libc::uname(name.as_mut_ptr());
+        name.assume_init()
+    };
+    let digits = |c: &c_char| (*c as u8).is_ascii_digit();
+    let mut numbers = name.release.split(|c| !digits(c)).map(|part| {
+        part.iter().fold(0u32, |number, c| {
+            number
+                .wrapping_mul(10)
+                .wrapping_add(u32::from(*c as u8 - b'0'))
+        })
+    });
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) if major != 0 => (major, minor),
+        _ => (u32::MAX, 0),
+    }
+}
+
 /// One packet socket.
 pub struct PacketSocket(OwnedFd);
 
@@ -126,14 +154,24 @@ impl PacketSocket {
         Ok(unsafe { value.assume_init() })
     }
 
-    /// Attaches a classic BPF program (`SO_ATTACH_FILTER`).
-    pub fn attach_filter(&self, program: &[libc::sock_filter]) -> Result<(), Errno> {
+    /// `setsockopt(level, option)` with a classic BPF program.
+    pub fn set_program(
+        &self,
+        level: i32,
+        option: i32,
+        program: &[libc::sock_filter],
+    ) -> Result<(), Errno> {
         let fprog = libc::sock_fprog {
             len: u16::try_from(program.len()).map_err(|_| libc::EINVAL)?,
             // The kernel only reads the program; the field is not const for historical reasons.
             filter: program.as_ptr() as *mut libc::sock_filter,
         };
-        self.set(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &fprog)
+        self.set(level, option, &fprog)
+    }
+
+    /// `setsockopt(level, option)` with a file descriptor.
+    pub fn set_fd(&self, level: i32, option: i32, fd: &OwnedFd) -> Result<(), Errno> {
+        self.set(level, option, &fd.as_raw_fd())
     }
 
     /// `bind` to `protocol` (host order) on interface `ifindex`, 0 for all.
@@ -334,6 +372,7 @@ plain!(
     i32,
     u32,
     u64,
+    [u32; 2],
     libc::tpacket_req,
     libc::tpacket_req3,
     libc::tpacket_stats,

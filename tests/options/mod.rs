@@ -2,6 +2,9 @@
 
 #![allow(dead_code)]
 
+pub mod bpf;
+pub mod group;
+
 use pktring::capi::error::{pktring_geterr, PKTRING_ERRBUF_SIZE};
 use pktring::capi::geometry::{pktring_ring, PKTRING_RX, PKTRING_V2};
 use pktring::capi::handle::Handle;

@@ -21,6 +21,7 @@
 //! }
 //! ```
 
+pub mod bpf;
 mod isolate;
 pub mod launch;
 pub mod link;

@@ -28,6 +28,13 @@ impl Tap {
         Tap::open(name, libc::IFF_TAP | libc::IFF_NO_PI)
     }
 
+    /// The same with several queues, each a value of its own. A frame that is written to one
+    /// arrives through the receive queue of the same index.
+    pub fn queues(name: &str, count: usize) -> io::Result<Vec<Tap>> {
+        let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_MULTI_QUEUE;
+        (0..count).map(|_| Tap::open(name, flags)).collect()
+    }
+
     /// The same, with a 10-byte virtio-net header in front of every frame both ways.
     pub fn with_vnet_header(name: &str) -> io::Result<Tap> {
         Tap::open(name, libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR)
