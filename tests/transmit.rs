@@ -1,73 +1,656 @@
-//! Transmitting through the C API to plain sockets over a veth pair.
+//! Transmitting through the C API over real links: what the kernel makes of a transmit ring when
+//! not everything goes well. That everything arrives when it does is for `matrix.rs`.
 
-use netns::{isolated, link, PlainSocket};
-use pktring::capi::error::pktring_geterr;
-use pktring::capi::geometry::{PKTRING_TX, PKTRING_V1, PKTRING_V2, PKTRING_V3};
-use pktring::capi::{config::*, lifecycle::*, stats::*, tx::*, wait::*};
-use std::ffi::{CStr, CString};
-use std::mem::{size_of, MaybeUninit};
-use std::time::Duration;
+mod common;
 
-/// Every frame that is committed arrives at the plain socket, whole and in order.
-fn frames_reach_a_plain_socket(version: u32) {
-    const TOTAL: u32 = 20_000;
+use common::frames::{self, frame_of_length, EXPERIMENT};
+use common::process::thread_cpu_time;
+use common::{write, Failure, Pktring, VERSIONS};
+use netns::{isolated, link, throttle, PlainSocket, Tap, Throttle};
+use pktring::capi::geometry::{pktring_ring, PKTRING_DGRAM, PKTRING_TX, PKTRING_V2, PKTRING_V3};
+use pktring::capi::option::*;
+use pktring::capi::tuning::pktring_set_buffer;
+use pktring::capi::tx::*;
+use std::ffi::c_void;
+use std::time::{Duration, Instant};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A handle that transmits alone, not active.
+fn configured(device: &str, version: u32) -> Pktring {
+    let default = pktring_ring {
+        size: std::mem::size_of::<pktring_ring>(),
+        ..Default::default()
+    };
+    Pktring::open(device)
+        .version(version)
+        .ring(PKTRING_TX, &default)
+}
+
+fn sender(device: &str, version: u32) -> Pktring {
+    configured(device, version).activate()
+}
+
+/// A veth pair, and a plain socket at its other end.
+fn wire() -> PlainSocket {
     link::veth("va", "vb").unwrap();
     let peer = PlainSocket::open("vb").unwrap();
-    peer.set_receive_buffer(64 << 20).unwrap();
-    let device = CString::new("va").unwrap();
-    // SAFETY: the handle is used by this thread alone, slots only between reserve and commit.
-    unsafe {
-        let handle = pktring_open(device.as_ptr(), std::ptr::null_mut());
-        assert!(!handle.is_null());
-        assert_eq!(pktring_set_version(handle, version), 0);
-        assert_eq!(pktring_set_ring(handle, PKTRING_TX, std::ptr::null()), 0);
-        let text = || CStr::from_ptr(pktring_geterr(handle)).to_owned();
-        assert_eq!(pktring_activate(handle), 0, "{:?}", text());
-        for number in 0..TOTAL {
-            let mut slot = MaybeUninit::<pktring_slot>::uninit();
-            while pktring_tx_reserve(handle, slot.as_mut_ptr()) == 0 {
-                assert!(pktring_tx_flush(handle, 0) >= 0, "{:?}", text());
-                assert_eq!(pktring_wait(handle, PKTRING_TX, 1000), PKTRING_TX as i32);
-            }
-            let slot = slot.assume_init();
-            let length = 60 + number % 1455;
-            let data = std::slice::from_raw_parts_mut(slot.data, length as usize);
-            data.fill(number as u8);
-            data[12..14].copy_from_slice(&[0x88, 0xb5]);
-            data[14..18].copy_from_slice(&number.to_be_bytes());
-            assert_eq!(pktring_tx_commit(handle, &slot, length), 0, "{:?}", text());
-            assert_eq!(pktring_tx_commit(handle, &slot, length), -libc::EINVAL);
+    peer.set_receive_buffer(4 << 20).unwrap();
+    peer
+}
+
+/// Takes `va` down and up again.
+fn flap() {
+    link::set_down("va").unwrap();
+    bring_up();
+}
+
+fn bring_up() {
+    link::set_up("va").unwrap();
+    link::wait_up("va").unwrap();
+    link::wait_up("vb").unwrap();
+}
+
+fn errno<T>(result: Result<T, Failure>) -> i32 {
+    result.err().map_or(0, |failure| failure.errno)
+}
+
+/// (user_data, error) of the frames that are done.
+fn done(handle: &Pktring) -> Vec<(u64, i32)> {
+    let completions = handle.completions();
+    completions.iter().map(|c| (c.user_data, c.error)).collect()
+}
+
+fn all_sent(range: std::ops::Range<u64>) -> Vec<(u64, i32)> {
+    range.map(|number| (number, 0)).collect()
+}
+
+/// Puts the frames into the ring, numbered from 0.
+fn put_all(handle: &Pktring, frames: &[Vec<u8>]) {
+    for (number, frame) in (0..).zip(frames) {
+        assert!(handle.put(frame, number).unwrap(), "the ring is full");
+    }
+}
+
+/// The next frame of a test at `peer`.
+fn arrived(peer: &PlainSocket, timeout: Duration) -> Option<netns::Packet> {
+    let end = Instant::now() + timeout;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let packet = peer.recv(left).unwrap()?;
+        if packet.protocol == EXPERIMENT || packet.vlan.is_some() {
+            return Some(packet);
         }
-        assert_eq!(pktring_tx_flush(handle, 2000), 0, "{:?}", text());
-        let mut stats = pktring_stats {
-            size: size_of::<pktring_stats>(),
-            ..Default::default()
+    }
+}
+
+/// Takes exactly `expected` from `peer`, and sees that nothing follows.
+fn receives(peer: &PlainSocket, expected: &[Vec<u8>]) {
+    for (i, expected) in expected.iter().enumerate() {
+        let packet = arrived(peer, 5 * SECOND).unwrap_or_else(|| panic!("frame {i} is missing"));
+        assert!(packet.data == *expected, "frame {i} is wrong");
+    }
+    assert_eq!(arrived(peer, SECOND / 50), None, "a frame too many");
+}
+
+#[test]
+fn lengths_that_the_kernel_would_refuse_do_not_reach_it() {
+    isolated(|| {
+        let peer = wire();
+        let plain = PlainSocket::sender("va").unwrap();
+        for (version, name) in VERSIONS {
+            let handle = sender("va", version);
+            let slot = handle.reserve().unwrap().unwrap();
+            write(&slot, &frame_of_length(1, 1518));
+            for length in [0, 1, 13, 1515, 1518, 1519, 1 << 31, u32::MAX] {
+                let result = handle.commit(&slot, length);
+                assert_eq!(errno(result), libc::EMSGSIZE, "{name} {length}");
+            }
+            let failure = handle.commit(&slot, 1515).unwrap_err();
+            assert!(failure.text.contains("1515") && failure.text.contains("14 to 1514"));
+            // The tag of 802.1ad gets no room beyond the MTU, that of 802.1Q does.
+            let mut tagged = frame_of_length(1, 1518);
+            tagged[12..14].copy_from_slice(&[0x88, 0xa8]);
+            write(&slot, &tagged);
+            assert_eq!(errno(handle.commit(&slot, 1518)), libc::EMSGSIZE);
+            assert!(plain.send(&tagged).is_err(), "the kernel agrees");
+            tagged[12..14].copy_from_slice(&[0x81, 0x00]);
+            write(&slot, &tagged);
+            handle.commit(&slot, 1518).unwrap();
+            let shortest = frame_of_length(2, 60)[..14].to_vec();
+            assert!(handle.put(&shortest, 1).unwrap());
+            assert!(handle.put(&frame_of_length(3, 1514), 2).unwrap());
+            assert_eq!(handle.flush(1000), Ok(0));
+            assert_eq!(done(&handle), all_sent(0..3));
+            let packet = arrived(&peer, SECOND).unwrap();
+            assert!(packet.vlan.is_some());
+            assert_eq!(packet.data[12..], tagged[16..]);
+            receives(&peer, &[shortest, frame_of_length(3, 1514)]);
+        }
+    });
+}
+
+#[test]
+fn a_payload_may_be_empty_and_as_long_as_the_mtu() {
+    isolated(|| {
+        let peer = wire();
+        for (version, _) in VERSIONS {
+            let handle = configured("va", version).mode(PKTRING_DGRAM).activate();
+            handle.destination(frames::TO, EXPERIMENT);
+            let slot = handle.reserve().unwrap().unwrap();
+            assert_eq!(slot.capacity, 1500);
+            write(&slot, &[5; 1500]);
+            assert_eq!(errno(handle.commit(&slot, 1501)), libc::EMSGSIZE);
+            handle.commit(&slot, 1500).unwrap();
+            assert!(handle.put(&[], 1).unwrap());
+            assert_eq!(handle.flush(1000), Ok(0));
+            assert_eq!(done(&handle), all_sent(0..2));
+            let long = arrived(&peer, SECOND).unwrap().data;
+            assert_eq!(long[..6], frames::TO);
+            assert_eq!(long[14..], [5; 1500]);
+            assert_eq!(arrived(&peer, SECOND).unwrap().data.len(), 14);
+        }
+    });
+}
+
+#[test]
+fn frames_too_long_for_a_lowered_mtu_are_told_and_the_others_sent() {
+    isolated(|| {
+        let peer = wire();
+        for (version, _) in VERSIONS {
+            link::set_mtu("va", 1500).unwrap();
+            let handle = sender("va", version);
+            let lengths = [1514, 100, 1514, 1514, 1014, 1015, 200];
+            let all: Vec<_> = (0..)
+                .zip(lengths)
+                .map(|(n, l)| frame_of_length(n, l))
+                .collect();
+            put_all(&handle, &all);
+            link::set_mtu("va", 1000).unwrap();
+            assert_eq!(handle.flush(1000), Ok(0));
+            let long = -libc::EMSGSIZE;
+            assert_eq!(
+                done(&handle),
+                [
+                    (0, long),
+                    (1, 0),
+                    (2, long),
+                    (3, long),
+                    (4, 0),
+                    (5, long),
+                    (6, 0)
+                ]
+            );
+            receives(&peer, &[&all[1], &all[4], &all[6]].map(Clone::clone));
+            let stats = handle.stats();
+            assert_eq!((stats.tx_frames, stats.tx_bytes), (3, 1314));
+            assert_eq!((stats.tx_refused, stats.tx_in_flight), (4, 0));
+
+            // A raised MTU is noticed by the first frame that needs it.
+            link::set_mtu("va", 1200).unwrap();
+            let slot = handle.reserve().unwrap().unwrap();
+            assert_eq!(slot.capacity, 1018);
+            write(&slot, &frame_of_length(7, 1018));
+            handle.commit(&slot, 1018).unwrap();
+            let last = frame_of_length(8, 1214);
+            assert!(handle.put(&last, 8).unwrap());
+            assert_eq!(handle.flush(1000), Ok(0));
+            receives(&peer, &[frame_of_length(7, 1018), last]);
+        }
+    });
+}
+
+#[test]
+fn frames_leave_in_the_order_of_reservation_without_those_given_up() {
+    isolated(|| {
+        let peer = wire();
+        for (version, _) in VERSIONS {
+            let handle = sender("va", version);
+            let other = sender("va", version);
+            let all: Vec<_> = (0..6).map(frames::frame).collect();
+            let mut slots = Vec::new();
+            for (number, frame) in (0..).zip(&all) {
+                let mut slot = handle.reserve().unwrap().unwrap();
+                slot.user_data = number;
+                write(&slot, frame);
+                slots.push(slot);
+            }
+            let commit = |n: usize| handle.commit(&slots[n], all[n].len() as u32);
+            for n in [5, 3, 1] {
+                commit(n).unwrap();
+            }
+            assert_eq!(handle.flush(1000), Ok(0));
+            receives(&peer, &[]);
+            commit(0).unwrap();
+            assert_eq!(handle.flush(1000), Ok(0));
+            receives(&peer, &all[..2]);
+            assert_eq!(errno(other.commit(&slots[2], 60)), libc::EINVAL, "foreign");
+            assert_eq!(errno(other.abort(&slots[2])), libc::EINVAL, "foreign");
+            handle.abort(&slots[2]).unwrap();
+            handle.abort(&slots[4]).unwrap();
+            assert_eq!(handle.flush(1000), Ok(0));
+            receives(&peer, &[all[3].clone(), all[5].clone()]);
+            assert_eq!(done(&handle), [(0, 0), (1, 0), (3, 0), (5, 0)]);
+            for n in 0..6 {
+                assert_eq!(errno(commit(n)), libc::EINVAL, "twice");
+                assert_eq!(errno(handle.abort(&slots[n])), libc::EINVAL, "twice");
+            }
+            assert_eq!(handle.flush(1000), Ok(0));
+            receives(&peer, &[]);
+        }
+    });
+}
+
+#[test]
+fn a_full_queue_is_waited_for_and_no_frame_lost() {
+    isolated(|| {
+        let peer = wire();
+        // Room for two frames and a half.
+        let slow = Throttle {
+            rate: 20_000,
+            burst: 1600,
+            waiting: 3000,
         };
-        assert_eq!(pktring_stats(handle, &mut stats), 0);
-        assert_eq!(stats.tx_frames, u64::from(TOTAL));
-        assert_eq!((stats.tx_refused, stats.tx_in_flight), (0, 0));
-        assert_eq!(pktring_close(handle), 0);
+        throttle("va", slow).unwrap();
+        let handle = sender("va", PKTRING_V2);
+        let all: Vec<_> = (0..16).map(|n| frame_of_length(n, 1000)).collect();
+        put_all(&handle, &all);
+        assert_eq!(errno(handle.flush(0)), libc::EAGAIN);
+        assert_eq!(handle.stats().tx_refused, 0);
+        let cpu = thread_cpu_time();
+        assert_eq!(handle.flush(5000), Ok(0));
+        let cpu = thread_cpu_time() - cpu;
+        assert!(
+            cpu < SECOND / 10,
+            "{cpu:?} of work to wait for half a second"
+        );
+        assert_eq!(done(&handle), all_sent(0..16));
+        receives(&peer, &all);
+    });
+}
+
+#[test]
+fn waiting_for_a_slot_while_the_queue_is_full_costs_no_time() {
+    isolated(|| {
+        let peer = wire();
+        let slow = Throttle {
+            rate: 10_000,
+            burst: 1600,
+            waiting: 3000,
+        };
+        throttle("va", slow).unwrap();
+        let handle = Pktring::open("va")
+            .version(PKTRING_V2)
+            .ring(PKTRING_TX, &common::ring(4096, 4, 2048))
+            .activate();
+        let all: Vec<_> = (0..12).map(|n| frame_of_length(n, 1000)).collect();
+        let cpu = thread_cpu_time();
+        for (number, frame) in (0..).zip(&all) {
+            while !handle.put(frame, number).unwrap() {
+                assert_eq!(handle.wait(PKTRING_TX, 5000), Ok(PKTRING_TX));
+            }
+        }
+        assert_eq!(handle.flush(5000), Ok(0));
+        let cpu = thread_cpu_time() - cpu;
+        assert!(cpu < SECOND / 10, "{cpu:?} of work to wait for a second");
+        receives(&peer, &all);
+    });
+}
+
+#[test]
+fn a_frame_that_no_queue_ever_takes_is_refused_and_the_ring_goes_on() {
+    isolated(|| {
+        let peer = wire();
+        // A frame longer than the burst is dropped at once.
+        let narrow = Throttle {
+            rate: 1_000_000,
+            burst: 500,
+            waiting: 30_000,
+        };
+        throttle("va", narrow).unwrap();
+        let handle = sender("va", PKTRING_V3);
+        let lengths = [100, 100, 1000, 1000, 100, 100];
+        let all: Vec<_> = (0..)
+            .zip(lengths)
+            .map(|(n, l)| frame_of_length(n, l))
+            .collect();
+        put_all(&handle, &all);
+        let begin = Instant::now();
+        assert_eq!(handle.flush(10_000), Ok(0));
+        assert!(begin.elapsed() >= SECOND, "too early to call it permanent");
+        assert!(begin.elapsed() < 4 * SECOND);
+        let rejected = -libc::ENOBUFS;
+        assert_eq!(
+            done(&handle),
+            [(0, 0), (1, 0), (2, rejected), (3, rejected), (4, 0), (5, 0)]
+        );
+        receives(
+            &peer,
+            &[&all[0], &all[1], &all[4], &all[5]].map(Clone::clone),
+        );
+    });
+}
+
+#[test]
+fn a_driver_that_is_not_ready_is_tried_again() {
+    isolated(|| {
+        wire();
+        let handle = sender("va", PKTRING_V3);
+        // SAFETY: the handle is open.
+        let code = unsafe { pktring_set_qdisc_bypass(handle.raw(), 1) };
+        handle.result(code).unwrap();
+        link::set_down("vb").unwrap();
+        let all: Vec<_> = (0..3).map(frames::frame).collect();
+        put_all(&handle, &all);
+        assert_eq!(errno(handle.flush(100)), libc::EAGAIN);
+        assert_eq!(handle.stats().tx_in_flight, 3);
+        link::set_up("vb").unwrap();
+        link::wait_up("vb").unwrap();
+        link::wait_up("va").unwrap();
+        let peer = PlainSocket::open("vb").unwrap();
+        assert_eq!(handle.flush(2000), Ok(0));
+        assert_eq!(done(&handle), all_sent(0..3));
+        receives(&peer, &all);
+    });
+}
+
+#[test]
+fn a_frame_behind_a_remembered_link_failure_is_sent_exactly_once() {
+    isolated(|| {
+        let peer = wire();
+        for (version, _) in VERSIONS {
+            let handle = sender("va", version);
+            let all: Vec<_> = (0..4).map(frames::frame).collect();
+            assert!(handle.put(&all[0], 0).unwrap());
+            assert_eq!(handle.flush(1000), Ok(0));
+            flap();
+            assert!(handle.put(&all[1], 1).unwrap());
+            assert!(handle.put(&all[2], 2).unwrap());
+            assert_eq!(handle.flush(1000), Ok(0));
+            receives(&peer, &all[..3]);
+
+            link::set_down("va").unwrap();
+            assert!(handle.put(&all[3], 3).unwrap());
+            assert_eq!(errno(handle.flush(1000)), libc::ENETDOWN);
+            assert_eq!(errno(handle.flush(0)), libc::ENETDOWN);
+            assert_eq!(handle.stats().tx_in_flight, 1);
+            bring_up();
+            assert_eq!(handle.flush(1000), Ok(0));
+            receives(&peer, &all[3..]);
+            assert_eq!(done(&handle), all_sent(0..4));
+        }
+    });
+}
+
+#[test]
+fn the_end_of_the_interface_is_told_and_close_does_not_wait_for_it() {
+    isolated(|| {
+        let _peer = wire();
+        let handle = sender("va", PKTRING_V3);
+        assert!(handle.put(&frames::frame(0), 0).unwrap());
+        assert_eq!(handle.flush(1000), Ok(0));
+        link::delete("va").unwrap();
+        assert!(handle.put(&frames::frame(1), 1).unwrap());
+        for _ in 0..3 {
+            assert_eq!(errno(handle.flush(-1)), libc::ENODEV);
+        }
+        let stats = handle.stats();
+        assert_eq!((stats.tx_frames, stats.tx_in_flight), (1, 1));
+        let begin = Instant::now();
+        assert_eq!(handle.close(), 1);
+        assert!(begin.elapsed() < SECOND / 2);
+    });
+}
+
+/// A bucket that lets out a frame of 1000 bytes every 100 ms.
+const TEN_A_SECOND: Throttle = Throttle {
+    rate: 10_000,
+    burst: 1600,
+    waiting: 200_000,
+};
+
+#[test]
+fn waiting_for_frames_in_a_queue_ends_in_time_and_when_told_to() {
+    isolated(|| {
+        let peer = wire();
+        throttle("va", TEN_A_SECOND).unwrap();
+        let handle = sender("va", PKTRING_V2);
+        let all: Vec<_> = (0..16).map(|n| frame_of_length(n, 1000)).collect();
+        put_all(&handle, &all);
+        let begin = Instant::now();
+        assert!(handle.flush(0).unwrap() >= 14);
+        assert!(begin.elapsed() < SECOND / 10);
+        let begin = Instant::now();
+        let left = handle.flush(150).unwrap();
+        assert!((1..16).contains(&left), "{left}");
+        let took = begin.elapsed();
+        assert!(took >= Duration::from_millis(150), "{took:?}");
+        assert!(took < SECOND / 2, "{took:?}");
+
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(SECOND / 20);
+                handle.breakloop();
+            });
+            let begin = Instant::now();
+            assert_eq!(errno(handle.flush(-1)), libc::ECANCELED);
+            assert!(begin.elapsed() < SECOND / 2);
+        });
+        let cpu = thread_cpu_time();
+        assert_eq!(handle.flush(-1), Ok(0));
+        let cpu = thread_cpu_time() - cpu;
+        assert!(cpu < SECOND / 20, "{cpu:?} of work to wait for a second");
+        assert_eq!(done(&handle), all_sent(0..16));
+        receives(&peer, &all);
+    });
+}
+
+#[test]
+fn close_waits_a_second_and_tells_what_it_left_which_is_sent_all_the_same() {
+    isolated(|| {
+        let peer = wire();
+        throttle("va", TEN_A_SECOND).unwrap();
+        for (version, _) in VERSIONS {
+            let handle = sender("va", version);
+            let all: Vec<_> = (0..16).map(|n| frame_of_length(n, 1000)).collect();
+            put_all(&handle, &all);
+            let begin = Instant::now();
+            let left = handle.close();
+            let took = begin.elapsed();
+            assert!((1..10).contains(&left), "{left}");
+            assert!(took >= SECOND && took < 2 * SECOND, "{took:?}");
+            receives(&peer, &all);
+        }
+    });
+}
+
+#[test]
+fn close_ends_a_flush_of_another_thread() {
+    isolated(|| {
+        let _peer = wire();
+        throttle("va", TEN_A_SECOND).unwrap();
+        let handle = sender("va", PKTRING_V3);
+        let all: Vec<_> = (0..40).map(|n| frame_of_length(n, 1000)).collect();
+        put_all(&handle, &all);
+        let raw = handle.raw() as usize;
+        let flusher = std::thread::spawn(move || {
+            // SAFETY: the handle is open when this starts to wait, and close waits for its end.
+            unsafe { pktring_tx_flush(raw as *mut _, -1) }
+        });
+        std::thread::sleep(SECOND / 10);
+        assert!(handle.close() > 20);
+        assert_eq!(flusher.join().unwrap(), -libc::ESHUTDOWN);
+    });
+}
+
+#[test]
+fn a_send_buffer_smaller_than_the_ring_is_waited_for() {
+    isolated(|| {
+        let peer = wire();
+        let fast = Throttle {
+            rate: 2_000_000,
+            burst: 3000,
+            waiting: 4_000_000,
+        };
+        throttle("va", fast).unwrap();
+        let handle = sender("va", PKTRING_V3);
+        // SAFETY: the handle is open.
+        let code = unsafe { pktring_set_buffer(handle.raw(), PKTRING_TX, 20_000) };
+        handle.result(code).unwrap();
+        let all: Vec<_> = (0..400).map(|n| frame_of_length(n, 1000)).collect();
+        put_all(&handle, &all);
+        assert!(handle.flush(0).unwrap() > 300);
+        assert_eq!(handle.flush(5000), Ok(0));
+        assert_eq!(done(&handle), all_sent(0..400));
+        receives(&peer, &all);
+    });
+}
+
+#[test]
+fn frames_start_where_the_caller_puts_them() {
+    isolated(|| {
+        let peer = wire();
+        for (version, name) in VERSIONS {
+            let handle = configured("va", version);
+            // SAFETY: the handle is open.
+            let code = unsafe { pktring_set_tx_offset(handle.raw(), 1) };
+            handle.result(code).unwrap();
+            let handle = handle.activate();
+            let room = handle.get_ring(PKTRING_TX).unwrap().frame_size;
+            let hole = handle.reserve().unwrap().unwrap();
+            let mut expected = Vec::new();
+            for (number, at) in [0, 1, 7, 60, u32::MAX].into_iter().enumerate() {
+                let frame = frame_of_length(number as u64, 60);
+                let mut slot = handle.reserve().unwrap().unwrap();
+                assert!(slot.capacity < room);
+                slot.user_data = number as u64;
+                // The last place where it fits, and one beyond.
+                let last = slot.capacity - 60;
+                slot.offset = last + 1;
+                assert!(handle.commit(&slot, 60).is_err(), "{name}");
+                slot.offset = at.min(last);
+                let mut padded = vec![0xee; slot.offset as usize];
+                padded.extend_from_slice(&frame);
+                write(&slot, &padded);
+                handle.commit(&slot, 60).unwrap();
+                expected.push(frame);
+            }
+            // The frames move down, and their places with them.
+            handle.abort(&hole).unwrap();
+            assert_eq!(handle.flush(1000), Ok(0));
+            assert_eq!(done(&handle), all_sent(0..5));
+            receives(&peer, &expected);
+        }
+        let handle = sender("va", PKTRING_V2);
+        let mut slot = handle.reserve().unwrap().unwrap();
+        slot.offset = 1;
+        assert_eq!(errno(handle.commit(&slot, 60)), libc::EINVAL);
+    });
+}
+
+#[test]
+fn a_tap_device_reads_what_was_sent_byte_for_byte() {
+    isolated(|| {
+        let tap = Tap::new("tap0").unwrap();
+        for (version, name) in VERSIONS {
+            let handle = sender("tap0", version);
+            for number in 0..2000 {
+                assert!(handle.put(&frames::frame(number), number).unwrap());
+                if number % 50 < 49 {
+                    continue;
+                }
+                assert_eq!(handle.flush(1000), Ok(0));
+                for number in number - 49..=number {
+                    let read = loop {
+                        let read = tap.read(SECOND).unwrap().expect("a frame");
+                        if frames::is_own(&read) {
+                            break read;
+                        }
+                    };
+                    assert!(read == frames::frame(number), "{name} {number}");
+                }
+            }
+            assert_eq!(done(&handle), all_sent(2000 - 512..2000));
+            assert_eq!(handle.stats().tx_frames, 2000);
+        }
+    });
+}
+
+fn inject(handle: &Pktring, frame: &[u8]) -> Result<i32, Failure> {
+    // SAFETY: the handle is open, the frame a slice.
+    handle.result(unsafe { pktring_inject(handle.raw(), frame.as_ptr().cast(), frame.len()) })
+}
+
+fn inject_all(handle: &Pktring, frames: &[Vec<u8>]) -> Result<i32, Failure> {
+    let buffers: Vec<_> = frames
+        .iter()
+        .map(|frame| pktring_buffer {
+            data: frame.as_ptr().cast::<c_void>(),
+            length: frame.len(),
+        })
+        .collect();
+    // SAFETY: the handle is open; as many buffers as the vector has, each a live frame.
+    handle.result(unsafe {
+        pktring_inject_batch(handle.raw(), buffers.as_ptr(), buffers.len() as u32)
+    })
+}
+
+fn injects(handle: &Pktring, peer: &PlainSocket) {
+    let mut all: Vec<_> = (0..150).map(frames::frame).collect();
+    for frame in &all[..3] {
+        assert_eq!(inject(handle, frame), Ok(frame.len() as i32));
     }
-    for number in 0..TOTAL {
-        let packet = peer.recv(Duration::from_secs(1)).unwrap().unwrap();
-        let length = 60 + number % 1455;
-        assert_eq!(packet.data.len(), length as usize);
-        assert_eq!(packet.data[14..18], number.to_be_bytes());
-        assert!(packet.data[18..].iter().all(|byte| *byte == number as u8));
+    receives(peer, &all[..3]);
+    for length in [0, 13, 1515] {
+        let result = inject(handle, &vec![1; length]);
+        assert_eq!(errno(result), libc::EMSGSIZE, "{length}");
     }
+    assert_eq!(inject_all(handle, &all), Ok(150));
+    receives(peer, &all);
+    all[100] = frame_of_length(100, 1515);
+    assert_eq!(inject_all(handle, &all), Ok(100));
+    receives(peer, &all[..100]);
+    assert_eq!(errno(inject_all(handle, &all[100..])), libc::EMSGSIZE);
+
+    link::set_down("va").unwrap();
+    assert_eq!(errno(inject(handle, &all[0])), libc::ENETDOWN);
+    assert_eq!(errno(inject_all(handle, &all)), libc::ENETDOWN);
+    bring_up();
 }
 
 #[test]
-fn v1_frames_reach_a_plain_socket() {
-    isolated(|| frames_reach_a_plain_socket(PKTRING_V1));
+fn frames_are_injected_without_a_ring() {
+    isolated(|| {
+        let peer = wire();
+        let handle = Pktring::open("va").activate();
+        injects(&handle, &peer);
+        // None of those that found the link down went out later.
+        receives(&peer, &[]);
+        flap();
+        assert_eq!(
+            inject(&handle, &frames::frame(1)),
+            Ok(frames::length(1) as i32)
+        );
+        receives(&peer, &[frames::frame(1)]);
+        flap();
+        let two: Vec<_> = (2..4).map(frames::frame).collect();
+        assert_eq!(inject_all(&handle, &two), Ok(2));
+        receives(&peer, &two);
+    });
 }
 
 #[test]
-fn v2_frames_reach_a_plain_socket() {
-    isolated(|| frames_reach_a_plain_socket(PKTRING_V2));
-}
-
-#[test]
-fn v3_frames_reach_a_plain_socket() {
-    isolated(|| frames_reach_a_plain_socket(PKTRING_V3));
+fn frames_are_injected_through_a_ring() {
+    isolated(|| {
+        let peer = wire();
+        for (version, _) in VERSIONS {
+            let handle = sender("va", version);
+            injects(&handle, &peer);
+            let slot = handle.reserve().unwrap().unwrap();
+            assert_eq!(errno(inject(&handle, &frames::frame(1))), libc::EBUSY);
+            handle.abort(&slot).unwrap();
+            assert!(handle.flush(1000).is_ok());
+            while arrived(&peer, SECOND / 50).is_some() {}
+        }
+    });
 }

@@ -65,14 +65,10 @@ impl TxSide {
         }
     }
 
-    /// Whether a slot can be reserved. A ring that is full of frames that the kernel was not
-    /// told of would stay so: then it is told.
+    /// Whether a slot can be reserved.
     pub(super) fn ready(&mut self, handle: &Handle, session: &Session) -> Result<bool> {
         let (transmitter, destination) = self.ring()?;
-        if !transmitter.ready() && transmitter.waits_for_kick() {
-            transmitter.kick(&mut outlet(handle, session, destination))?;
-        }
-        Ok(transmitter.ready())
+        transmitter.poll(&mut outlet(handle, session, destination))
     }
 
     /// Sends what is committed, without listening to requests to stop, and tells how much could

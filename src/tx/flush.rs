@@ -12,9 +12,12 @@ use crate::sys::call::Errno;
 const TICK_NS: u64 = 100_000_000;
 
 /// Pauses after the queue rejected a frame: the first, and the longest. The socket's events are
-/// no help then, because rejecting a frame raises one.
+/// no help then, because rejecting a frame raises one: who waits for them spins.
 const FIRST_PAUSE_NS: u64 = 100_000;
 const LONGEST_PAUSE_NS: u64 = 10_000_000;
+
+/// The longest in [`Transmitter::poll`], which may have other things to look at.
+const LONGEST_POLL_PAUSE_NS: u64 = 1_000_000;
 
 /// A frame that the queue rejected for this long and this often is refused. A queue that drains
 /// at all lets one frame through in this time, unless it is slower than 12 kbit/s.
@@ -61,6 +64,12 @@ impl Stall {
         self.attempts >= attempts && now - self.since >= PATIENCE_NS >> halved
     }
 
+    /// How long to leave the queue alone: longer the more often it rejected the frame.
+    fn pause(&self) -> u64 {
+        let doublings = self.attempts.saturating_sub(1).min(10);
+        (FIRST_PAUSE_NS << doublings).min(LONGEST_PAUSE_NS)
+    }
+
     /// The frame was refused with `errno`; the next one gets its own chance.
     fn gave_up(&mut self, errno: Errno) {
         self.attempts = 0;
@@ -97,7 +106,6 @@ impl Transmitter {
             ms if ms < 0 => u64::MAX,
             ms => kernel.now().saturating_add(ms as u64 * 1_000_000),
         };
-        let mut pause = FIRST_PAUSE_NS;
         loop {
             let halt = self.kick(kernel)?;
             let left = self.in_flight();
@@ -115,14 +123,21 @@ impl Transmitter {
                 };
             }
             kernel.check()?;
-            if halt == Halt::Queue {
-                kernel.pause(pause.min(rest));
-                pause = (pause * 2).min(LONGEST_PAUSE_NS);
-            } else {
-                pause = FIRST_PAUSE_NS;
-                kernel.wait(rest.min(TICK_NS))?;
+            match halt {
+                Halt::Queue => kernel.pause(self.stall.pause().min(rest)),
+                _ => kernel.wait(rest.min(TICK_NS))?,
             }
         }
+    }
+
+    /// Whether a slot can be reserved. A ring that is full of frames which the kernel was not
+    /// told of would stay so: then it is told. Does not wait, but pauses for up to a millisecond
+    /// when the interface's queue rejects a frame, so that it may be called again at once.
+    pub fn poll<K: Kernel>(&mut self, kernel: &mut K) -> Result<bool> {
+        if !self.ready() && self.waits_for_kick() && self.kick(kernel)? == Halt::Queue {
+            kernel.pause(self.stall.pause().min(LONGEST_POLL_PAUSE_NS));
+        }
+        Ok(self.ready())
     }
 
     /// Makes the kernel take as many frames as it can now, refuses those it will never take, and

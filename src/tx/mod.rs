@@ -217,14 +217,14 @@ impl Transmitter {
     }
 
     /// Whether [`Transmitter::reserve`] would succeed.
-    pub fn ready(&mut self) -> bool {
+    fn ready(&mut self) -> bool {
         self.has_free_slot()
             && (self.tail.sequence - self.oldest < self.records.capacity()
                 || self.oldest < self.settled.sequence)
     }
 
     /// Whether frames wait for a kick.
-    pub fn waits_for_kick(&self) -> bool {
+    fn waits_for_kick(&self) -> bool {
         self.head.place.count < self.edge.place.count && !self.slots.taken(self.last)
     }
 

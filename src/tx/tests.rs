@@ -568,6 +568,32 @@ fn a_rejected_frame_is_tried_until_the_queue_takes_it() {
 }
 
 #[test]
+fn polling_tells_the_kernel_only_when_that_can_help_and_pauses_when_it_does_not() {
+    let (mut tx, mut kernel) = pair(Version::V2, 2);
+    assert!(tx.poll(&mut kernel).unwrap());
+    for n in 0..4 {
+        assert!(tx.poll(&mut kernel).unwrap());
+        put(&mut tx, &mut kernel, &frame(n), n);
+    }
+    assert_eq!((kernel.kicks, kernel.pauses), (0, 0));
+    kernel.rejections = 20;
+    kernel.slow = true;
+    for _ in 0..20 {
+        let before = kernel.clock;
+        assert!(!tx.poll(&mut kernel).unwrap());
+        assert!((100_000..=1_000_000).contains(&(kernel.clock - before)));
+    }
+    assert_eq!((kernel.kicks, kernel.pauses), (20, 20));
+    for _ in 0..3 {
+        assert!(!tx.poll(&mut kernel).unwrap());
+    }
+    assert_eq!((kernel.kicks, kernel.pauses), (21, 20));
+    kernel.finish(0, 0, (0, 0));
+    assert!(tx.poll(&mut kernel).unwrap());
+    assert_eq!(kernel.kicks, 21);
+}
+
+#[test]
 fn a_frame_that_the_queue_never_takes_is_refused_after_a_second() {
     let (mut tx, mut kernel) = pair(Version::V3, 3);
     for n in 0..6 {
