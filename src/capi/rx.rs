@@ -184,6 +184,9 @@ pub unsafe extern "C" fn pktring_next_batch(
         for taken in 0..max {
             // SAFETY: taken < max descriptors by the caller's promise; written, not read.
             let frame = unsafe { &mut *frames.add(taken as usize).cast::<MaybeUninit<Frame>>() };
+            if rx.receiver.next_plain(frame, &handle.rx_counters) {
+                continue;
+            }
             match rx.receiver.next(frame, &handle.rx_counters) {
                 Step::Ready => {}
                 step if taken == 0 => return no_frame(handle, step),
@@ -229,7 +232,10 @@ pub unsafe extern "C" fn pktring_release_batch(
             let frame = unsafe { &*frames.add(i) };
             all &= rx
                 .receiver
-                .release(frame.number, frame.addr, &handle.rx_counters);
+                .release_plain(frame.number, &handle.rx_counters)
+                || rx
+                    .receiver
+                    .release(frame.number, frame.addr, &handle.rx_counters);
         }
         match all {
             true => 0,

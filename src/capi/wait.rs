@@ -302,26 +302,21 @@ fn drain(handle: &Handle, most: c_int, mut deliver: impl FnMut(*const Frame)) ->
     let _callbacks = handle.callbacks();
     let mut frame = MaybeUninit::<Frame>::uninit();
     let mut handled = 0;
+    // SAFETY: the thread that dispatches is the one that receives.
+    if let Some(step) = unsafe { handle.rx() }.deferred.take() {
+        return nothing(handle, step);
+    }
     while handled < most {
-        // SAFETY: the thread that dispatches is the one that receives; the reference ends
-        // before the callback runs.
+        // SAFETY: as above; the reference ends before the callback runs.
         let rx = unsafe { handle.rx() };
-        let step = match rx.deferred.take() {
-            Some(step) => step,
-            None => rx.receiver.next(&mut frame, &handle.rx_counters),
-        };
-        match step {
-            Step::Ready => {}
-            step if handled == 0 => {
-                return match rx.receiver.error(step) {
-                    Some(error) => Err(error),
-                    None if rx.receiver.exists() => Ok(0),
-                    None => Err(Error::State("the handle has no receive ring")),
+        if !rx.receiver.next_plain(&mut frame, &handle.rx_counters) {
+            match rx.receiver.next(&mut frame, &handle.rx_counters) {
+                Step::Ready => {}
+                step if handled == 0 => return nothing(handle, step),
+                step => {
+                    rx.defer(step);
+                    break;
                 }
-            }
-            step => {
-                rx.defer(step);
-                break;
             }
         }
         // SAFETY: `next` said Ready and has written the frame.
@@ -330,11 +325,25 @@ fn drain(handle: &Handle, most: c_int, mut deliver: impl FnMut(*const Frame)) ->
         deliver(taken);
         // SAFETY: as above; the callback has returned.
         let rx = unsafe { handle.rx() };
-        rx.receiver.release(number, addr, &handle.rx_counters);
+        if !rx.receiver.release_plain(number, &handle.rx_counters) {
+            rx.receiver.release(number, addr, &handle.rx_counters);
+        }
         handled += 1;
         if handle.interrupt.pending() {
             break;
         }
     }
     Ok(handled)
+}
+
+/// What dispatch says when it found no frame but `step`.
+#[cold]
+fn nothing(handle: &Handle, step: Step) -> Result<c_int> {
+    // SAFETY: called by the thread that dispatches, which is the one that receives.
+    let receiver = unsafe { &handle.rx().receiver };
+    match receiver.error(step) {
+        Some(error) => Err(error),
+        None if receiver.exists() => Ok(0),
+        None => Err(Error::State("the handle has no receive ring")),
+    }
 }

@@ -107,13 +107,10 @@ impl Receiver {
     }
 
     /// Takes the next frame. `out` is written for [`Step::Ready`] only.
-    #[inline]
+    #[inline(never)]
     pub fn next(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> Step {
         match &mut self.kind {
-            Kind::V3 => match self.blocks.next_plain(out, counters) {
-                true => Step::Ready,
-                false => self.blocks.next(out, counters),
-            },
+            Kind::V3 => self.blocks.next(out, counters),
             Kind::V2(ring) => ring.next(out, counters),
             Kind::V1(ring) => ring.next(out, counters),
             Kind::None => Step::Empty,
@@ -128,13 +125,10 @@ impl Receiver {
     }
 
     /// Gives back frame `number` with its address at `addr`; false when it is not held.
-    #[inline]
+    #[inline(never)]
     pub fn release(&mut self, number: u64, addr: *const Address, counters: &RxCounters) -> bool {
         match &mut self.kind {
-            Kind::V3 => {
-                self.blocks.release_plain(number, counters)
-                    || self.blocks.release(number, addr, counters)
-            }
+            Kind::V3 => self.blocks.release(number, addr, counters),
             Kind::V2(ring) => ring.release(number, counters),
             Kind::V1(ring) => ring.release(number, counters),
             Kind::None => false,
