@@ -125,8 +125,9 @@ impl Error {
             Error::NoDevice(_) | Error::InterfaceGone => libc::ENODEV,
             Error::NoNamespace(_) => libc::ENOENT,
             Error::NoMemory(_) => libc::ENOMEM,
-            Error::NeedsKernel { .. } | Error::Unsupported(_) => libc::EOPNOTSUPP,
-            Error::NeedsKernel { .. } | Error::OldKernel { .. } => libc::EOPNOTSUPP,
+            Error::NeedsKernel { .. } | Error::OldKernel { .. } | Error::Unsupported(_) => {
+                libc::EOPNOTSUPP
+            }
             Error::Full(_) => libc::ENOSPC,
             Error::System { errno, .. } => *errno,
             Error::InterfaceDown => libc::ENETDOWN,
