@@ -170,9 +170,14 @@ impl Pktring {
         self
     }
 
+    /// An empty program stands for none.
     pub fn set_filter(&self, program: &[pktring_insn]) -> Result<i32, Failure> {
+        let first = match program {
+            [] => std::ptr::null(),
+            program => program.as_ptr(),
+        };
         // SAFETY: see `version`; as many instructions as the slice has.
-        let code = unsafe { pktring_set_filter(self.raw, program.as_ptr(), program.len() as u32) };
+        let code = unsafe { pktring_set_filter(self.raw, first, program.len() as u32) };
         self.result(code)
     }
 
