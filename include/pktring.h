@@ -216,6 +216,11 @@ typedef struct pktring pktring_t;
 #define PKTRING_VNET_GSO_ECN 128
 
 /**
+ * Datagrams that the kernel makes of one frame at most.
+ */
+#define PKTRING_SEGMENTS_MAX 64
+
+/**
  * Frames to one multicast address (PACKET_MR_MULTICAST).
  */
 #define PKTRING_MEMBERSHIP_MULTICAST 0
@@ -1859,6 +1864,71 @@ int pktring_inject(pktring_t *handle, const void *frame, size_t length);
  * For the thread that transmits.
  */
 int pktring_inject_batch(pktring_t *handle, const struct pktring_buffer *frames, uint32_t count);
+
+/**
+ * Sends several frames, in order, UDP datagrams of one flow with one system call for up to 64 of
+ * them (UDP segmentation offload, Linux 6.2).
+ *
+ * Frames that follow each other and have the same headers and the same length, the last of them
+ * perhaps less, go through the kernel as one, which is cut at the very end or by the NIC: the
+ * cheapest way to put many small datagrams on the wire. Nothing is copied but the headers. The
+ * kernel writes lengths, checksums and IPv4 identifications anew; frames that cannot be joined
+ * with their neighbours are sent as they are, one by one, checksums included.
+ *
+ * UDP over IPv4 or IPv6 (without extension headers), with up to two VLAN tags.
+ *
+ * @param handle  an active handle with pktring_set_vnet_header(); a receive ring is enough. With
+ *                a transmit ring, as many are joined as a slot holds: choose
+ *                pktring_ring.frame_size accordingly, up to 65600.
+ * @param frames  array of count whole frames without virtio_net header
+ * @param count   0 to INT_MAX
+ * @return number of frames sent. Fewer than count when the kernel did not take one; when that
+ *         was the first, a negative errno value: those of pktring_inject(), and
+ *         - -EBUSY     the handle has no virtio_net headers
+ *         - -EMSGSIZE  the datagrams are longer than the interface's MTU
+ *         - -EINVAL    also when the kernel is older than Linux 6.2
+ *
+ * For the thread that transmits. Needs pktring_set_qdisc_bypass() off.
+ */
+int pktring_inject_gso(pktring_t *handle, const struct pktring_buffer *frames, uint32_t count);
+
+/**
+ * Sends one long UDP frame as many datagrams of equal length (UDP segmentation offload, Linux
+ * 6.2): the same as pktring_inject_gso() for a payload that lies in one piece.
+ *
+ * @param handle   an active handle with pktring_set_vnet_header()
+ * @param frame    link-level, IP and UDP header, then the payload of all datagrams. Lengths and
+ *                 checksums in the headers need not be filled in.
+ * @param length   bytes of the frame; the payload may be longer than 64 KiB
+ * @param segment  payload bytes of each datagram; the last one may get less
+ * @return number of datagrams sent; fewer than there are when the kernel took only the first
+ *         part. Negative errno value when nothing was sent, as from pktring_inject_gso();
+ *         -EINVAL also when the frame is no UDP datagram, and for a segment of 0
+ *
+ * For the thread that transmits. Needs pktring_set_qdisc_bypass() off.
+ */
+int pktring_inject_segments(pktring_t *handle, const void *frame, size_t length, uint32_t segment);
+
+/**
+ * Completes a long UDP frame in a slot of the transmit ring, so that the kernel cuts it into
+ * datagrams of equal length (UDP segmentation offload, Linux 6.2).
+ *
+ * Writes the virtio_net header at the start of the slot, and the lengths and checksums that it
+ * wants into the IP and UDP header behind it. Then pktring_tx_commit() with the same length.
+ *
+ * @param handle   an active handle with pktring_set_vnet_header()
+ * @param data     pktring_slot.data: room for the virtio_net header (10 or 12 bytes, as set),
+ *                 then link-level, IP and UDP header and the payload of all datagrams
+ * @param length   bytes at data, virtio_net header included
+ * @param segment  payload bytes of each datagram; the last one may get less
+ * @return 0. Negative errno value: -EINVAL when the frame is no UDP datagram, would make more
+ *         than PKTRING_SEGMENTS_MAX of them or an IP packet beyond 65535 bytes, and for a segment
+ *         of 0; -EMSGSIZE when the datagrams are longer than the MTU; -EBUSY when the handle is
+ *         not active or has no virtio_net headers; -EFAULT for NULL
+ *
+ * For the thread that transmits.
+ */
+int pktring_prepare_segments(pktring_t *handle, void *data, uint32_t length, uint32_t segment);
 
 /**
  * Has the interface let in frames that are addressed to others (PACKET_ADD_MEMBERSHIP).

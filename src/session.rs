@@ -124,6 +124,15 @@ impl Session {
         }
     }
 
+    /// The MTU as it is now, or as it was at activation where the interface cannot be asked.
+    pub fn current_mtu(&self) -> u32 {
+        let now = self
+            .socket
+            .interface_name(self.link.ifindex)
+            .and_then(|name| self.socket.mtu(&name));
+        now.ok().or(self.mtu).unwrap_or(u32::MAX)
+    }
+
     /// How long after the interface went down the kernel may still hand over received frames.
     fn grace_ns(&self) -> u64 {
         let retire = match self.rings.rx.map_or(0, |ring| ring.retire_timeout) {

@@ -40,6 +40,7 @@ const SOURCES: &[&str] = &[
     "src/capi/offload.rs",
     "src/capi/wait.rs",
     "src/capi/tx.rs",
+    "src/capi/gso.rs",
     "src/capi/membership.rs",
     "src/capi/fanout.rs",
     "src/capi/group.rs",

@@ -11,6 +11,7 @@ pub mod error;
 pub mod fanout;
 pub mod geometry;
 pub mod group;
+pub mod gso;
 pub mod handle;
 pub mod inspect;
 pub mod interface;

@@ -89,7 +89,7 @@ impl TxSide {
     }
 }
 
-fn outlet<'a>(
+pub(super) fn outlet<'a>(
     handle: &'a Handle,
     session: &'a Session,
     destination: Option<&'a libc::sockaddr_ll>,
@@ -107,7 +107,7 @@ fn outlet<'a>(
 ///
 /// # Safety
 /// `handle` is NULL or a handle, and the calling thread is the one that transmits with it.
-unsafe fn transmit(
+pub(super) unsafe fn transmit(
     handle: *mut Handle,
     body: impl FnOnce(&Handle, &Session, &mut TxSide) -> Result<c_int>,
 ) -> c_int {
@@ -442,7 +442,12 @@ pub unsafe extern "C" fn pktring_inject_batch(
     unsafe { transmit(handle, body) }
 }
 
-fn inject_one(handle: &Handle, session: &Session, tx: &mut TxSide, frame: &[u8]) -> Result<usize> {
+pub(super) fn inject_one(
+    handle: &Handle,
+    session: &Session,
+    tx: &mut TxSide,
+    frame: &[u8],
+) -> Result<usize> {
     let destination = tx.destination;
     let to = destination.as_ref();
     match &mut tx.transmitter {

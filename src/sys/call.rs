@@ -1,5 +1,6 @@
 //! System calls, each behind a safe function that owns what it opens.
 
+use std::io::IoSlice;
 use std::mem::{size_of, MaybeUninit};
 use std::os::raw::{c_char, c_int, c_long, c_ulong};
 use std::os::unix::io::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -225,6 +226,28 @@ impl PacketSocket {
                 len as libc::socklen_t,
             )
         };
+        if sent < 0 {
+            return Err(errno());
+        }
+        Ok(sent as usize)
+    }
+
+    /// `sendmsg(MSG_DONTWAIT)` of the one frame that `parts` are.
+    pub fn send_parts(
+        &self,
+        parts: &[IoSlice],
+        to: Option<&libc::sockaddr_ll>,
+    ) -> Result<usize, Errno> {
+        let none = libc::iovec {
+            iov_base: std::ptr::null_mut(),
+            iov_len: 0,
+        };
+        let mut message = message(&none, to).msg_hdr;
+        // IoSlice has the layout of struct iovec; the kernel only reads them.
+        message.msg_iov = parts.as_ptr() as *mut libc::iovec;
+        message.msg_iovlen = parts.len() as _;
+        // SAFETY: the message points to `parts` and to `to`, which outlive the call.
+        let sent = unsafe { libc::sendmsg(self.fd(), &message, libc::MSG_DONTWAIT) };
         if sent < 0 {
             return Err(errno());
         }

@@ -6,6 +6,7 @@ use super::{Limits, Transmitter};
 use crate::error::{Error, Result};
 use crate::sys::call::{Errno, PacketSocket, BATCH};
 use libc::{iovec, sockaddr_ll};
+use std::io::IoSlice;
 
 /// A second chance for what a socket reports once although it no longer holds: it remembers that
 /// the interface was down. Nothing was sent then, so trying again sends the frame exactly once.
@@ -52,6 +53,17 @@ pub fn one(
     persist(|| socket.send(frame, to)).map_err(|errno| failure(errno, frame.len(), limits))
 }
 
+/// Sends the one frame that `parts` are, through a socket that has no transmit ring.
+pub fn parts(
+    socket: &PacketSocket,
+    to: Option<&sockaddr_ll>,
+    parts: &[IoSlice],
+    limits: &Limits,
+) -> Result<usize> {
+    let total = parts.iter().map(|part| part.len()).sum();
+    persist(|| socket.send_parts(parts, to)).map_err(|errno| failure(errno, total, limits))
+}
+
 /// Sends `frames` in order through a socket that has no transmit ring, with a system call for
 /// every [`BATCH`]. The result is how many were sent; less than all when one was refused, and the
 /// error when that was the first.
@@ -83,6 +95,12 @@ impl Transmitter {
     /// the reason when the kernel refuses the frame, and those of [`Transmitter::flush`], with
     /// which the frame stays in the ring.
     pub fn inject<K: Kernel>(&mut self, kernel: &mut K, frame: &[u8]) -> Result<usize> {
+        self.inject_parts(kernel, &[IoSlice::new(frame)])
+    }
+
+    /// The same for a frame in several parts.
+    pub fn inject_parts<K: Kernel>(&mut self, kernel: &mut K, parts: &[IoSlice]) -> Result<usize> {
+        let total: usize = parts.iter().map(|part| part.len()).sum();
         if self.edge.sequence != self.tail.sequence {
             return Err(Error::State(
                 "a reservation is open: commit or abort it before injecting a frame",
@@ -94,11 +112,11 @@ impl Transmitter {
         let sequence = self.tail.sequence;
         let slot = self.tail.place.offset;
         let reference = self.reserve().ok_or(Error::QueueFull)?.reference;
-        let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-        if !self.slots.fill(slot, frame) {
+        let length = u32::try_from(total).unwrap_or(u32::MAX);
+        if !self.slots.fill(slot, parts) {
             self.abort(reference)?;
             return Err(Error::FrameLength {
-                length: frame.len() as u64,
+                length: total as u64,
                 least: self.limits.least(),
                 most: self.limits.longest().min(self.slots.room()),
             });
@@ -110,7 +128,7 @@ impl Transmitter {
         self.kick(kernel)?;
         match self.records[sequence].state {
             State::Refused { errno, .. } => Err(Error::system("send", errno)),
-            _ => Ok(frame.len()),
+            _ => Ok(total),
         }
     }
 }

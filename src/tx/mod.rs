@@ -21,6 +21,7 @@
 
 mod counters;
 mod flush;
+pub mod gso;
 pub mod inject;
 mod kernel;
 mod limits;
@@ -191,6 +192,11 @@ impl Transmitter {
             true => self.slots.room(),
             false => self.slots.room().min(self.limits.longest()),
         }
+    }
+
+    /// Bytes of a slot that a frame may use.
+    pub fn room(&self) -> u32 {
+        self.slots.room()
     }
 
     #[inline(always)]

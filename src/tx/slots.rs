@@ -5,6 +5,7 @@ use crate::ring::map::View;
 use crate::ring::status::{Word, Word32, WordLong};
 use crate::sys::layout::{v1, v2, v3, TX_OWNER};
 use libc::{TP_STATUS_AVAILABLE, TP_STATUS_SENDING, TP_STATUS_SEND_REQUEST};
+use std::io::IoSlice;
 use std::ptr::NonNull;
 
 /// The bits of a status that tell which clock a timestamp is of.
@@ -96,10 +97,16 @@ impl Slots {
             .pointer(slot + self.data_start() as usize, len as usize)
     }
 
-    /// Copies `bytes` to the start of the data; false when they do not fit.
-    pub fn fill(&self, slot: usize, bytes: &[u8]) -> bool {
-        bytes.len() <= self.room() as usize
-            && self.view.write(slot + self.data_start() as usize, bytes)
+    /// Copies `parts` to the start of the data, one behind the other; false when they do not fit.
+    pub fn fill(&self, slot: usize, parts: &[IoSlice]) -> bool {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let mut at = slot + self.data_start() as usize;
+        length <= self.room() as usize
+            && parts.iter().all(|part| {
+                let start = at;
+                at += part.len();
+                self.view.write(start, part)
+            })
     }
 
     /// Whether the Ethernet frame at `start` of a slot carries an 802.1Q tag. The kernel makes
