@@ -230,9 +230,7 @@ pub unsafe extern "C" fn pktring_release_batch(
         for i in 0..count as usize {
             // SAFETY: i < count descriptors by the caller's promise.
             let frame = unsafe { &*frames.add(i) };
-            all &= rx
-                .receiver
-                .release_plain(frame.number, &handle.rx_counters)
+            all &= rx.receiver.release_plain(frame.number, &handle.rx_counters)
                 || rx
                     .receiver
                     .release(frame.number, frame.addr, &handle.rx_counters);
