@@ -9,7 +9,7 @@ BENCH_HEADERS := $(wildcard bench/c/*.h)
 # Programs of one family of peers each: ours and the ones that need nothing installed ...
 BENCH_PROGRAMS := $(addprefix $(BENCH_BUILD)/,sender \
 	$(foreach job,drain receive latency,$(job)-ours $(job)-hand $(job)-sockets) \
-	transmit-sockets lifecycle-ours)
+	transmit-ours transmit-sockets lifecycle-ours many-ours memory-ours)
 # ... and libpcap's, where it is installed.
 ifneq ($(wildcard /usr/include/pcap/pcap.h),)
 BENCH_PROGRAMS += $(addprefix $(BENCH_BUILD)/,drain-pcap receive-pcap latency-pcap transmit-pcap)

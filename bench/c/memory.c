@@ -60,13 +60,13 @@ static void on_frame(void *user, const struct pktring_frame *frame)
 static void send_some(pktring_t *sender)
 {
 	uint8_t frame[64];
-	struct iovec vectors[32];
+	struct pktring_buffer vectors[32];
 	struct pktring_slot slot;
 	struct pktring_completion done[64];
 
 	make_frame(frame, sizeof frame, 0);
 	for (int i = 0; i < 32; i++) {
-		vectors[i] = (struct iovec){ frame, sizeof frame };
+		vectors[i] = (struct pktring_buffer){ frame, sizeof frame };
 		check(sender, pktring_tx_reserve(sender, &slot), "tx_reserve");
 		memcpy(slot.data, frame, sizeof frame);
 		check(sender, pktring_tx_commit(sender, &slot, sizeof frame), "tx_commit");

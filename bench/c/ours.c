@@ -100,20 +100,17 @@ static uint64_t take_next_batch(uint64_t limit)
 	return taken;
 }
 
-/* Whole blocks, walked over the kernel's own layout. */
 static uint64_t take_block(uint64_t limit)
 {
 	struct pktring_block block;
+	struct pktring_iter iter;
+	struct pktring_frame frame;
 	uint64_t taken = 0;
 
 	while (taken < limit && pktring_next_block(handle, &block) == 1) {
-		const struct tpacket3_hdr *header = (const void *)(block.base + block.first_offset);
-
-		for (uint32_t left = block.frame_count; left; left--) {
-			touch((const uint8_t *)header + header->tp_mac, header->tp_len,
-			      header->tp_sec * 1000000000ull + header->tp_nsec);
-			header = (const void *)((const uint8_t *)header + header->tp_next_offset);
-		}
+		pktring_iter_init(&iter, &block);
+		while (pktring_iter_next(&iter, &frame) == 1)
+			touch(frame.data, frame.len, frame.timestamp);
 		taken += block.frame_count;
 		pktring_release_block(handle, &block);
 	}

@@ -27,7 +27,7 @@ def one_size(suite, group, label, frames):
         row = {}
         for name, threads in (("one_thread", 1), ("two_threads", 2)):
             suite.sender.fill(frames, 0 if label == "imix" else int(label))
-            time.sleep(0.15)
+            time.sleep(0.2)
             answer = group.ask(f"go {frames} {threads}")
             if answer["frames"] >= frames:
                 row[name] = answer["ns"]
