@@ -241,6 +241,21 @@ typedef struct pktring pktring_t;
 #define PKTRING_MEMBERSHIP_UNICAST 3
 
 /**
+ * What arrives and what this host sends.
+ */
+#define PKTRING_DIRECTION_BOTH 0
+
+/**
+ * What arrives.
+ */
+#define PKTRING_DIRECTION_IN 1
+
+/**
+ * What this host sends through the interface.
+ */
+#define PKTRING_DIRECTION_OUT 2
+
+/**
  * By flow: packets of one connection, in both directions, go to one member. Linux 3.1.
  */
 #define PKTRING_FANOUT_HASH 0
@@ -899,6 +914,11 @@ struct pktring_stats {
      * Frames committed and neither sent nor refused yet.
      */
     uint64_t tx_in_flight;
+    /**
+     * Frames that were in the ring when a filter was set that rejects them, see
+     * pktring_set_filter(). They count as received, not as frames.
+     */
+    uint64_t filtered;
 };
 
 #ifdef __cplusplus
@@ -1071,14 +1091,31 @@ int pktring_set_spin(pktring_t *handle, uint32_t microseconds);
  * Sets the classic BPF filter that selects the packets to receive.
  *
  * Set before pktring_activate() it is in place before the first packet: nothing that it
- * rejects is ever delivered. Set later it applies to packets that arrive from then on; packets
- * that are in the ring already have passed the filter before it.
+ * rejects is ever delivered. Set later it replaces the filter before it at once: no frame that it
+ * rejects is delivered after the call, and none that both accept is lost. The kernel changes
+ * over between two packets; frames that are in the ring already are asked about by the library,
+ * which runs the same program over what the ring kept of them, for about a second and a lap of
+ * the ring. During that time each frame costs some ten nanoseconds more an instruction, later
+ * nothing. A frame that was cut so short that the filter cannot see what it asks for is dropped if it
+ * came before the call. In a whole block, pktring_iter_next() passes the frames that
+ * are rejected; frame_count still includes them, and a program that walks the block by itself
+ * finds TP_STATUS_USER missing in their status. Frames and blocks that the program holds stay as
+ * they are.
  *
- * @param handle  the handle
+ * @param handle   the handle
  * @param program  the instructions, copied; NULL with count 0 removes the filter
  * @param count    number of instructions, 1 to 4096
- * @return 0; -EINVAL when the kernel's checker refuses the program; -EFAULT when handle, or
- *         program with a count, is NULL
+ * @return 0; -EINVAL when the kernel's checker refuses the program (found out by
+ *         pktring_activate() when the handle is not active), when there are too many
+ *         instructions, and on an active handle when the program asks for something that the
+ *         ring does not keep of a frame: mark, queue, processor, hash, a random number, payload
+ *         offset or netlink attributes, with V1 rings the VLAN tag, with PKTRING_DGRAM the
+ *         link-level header, with pktring_set_origdev() the interface; -EBUSY when the filter
+ *         is locked; -EFAULT when handle, or program with a count, is NULL. The old filter stays
+ *         when an error is returned.
+ *
+ * On an active handle for the thread that receives. libpcap's compiler makes programs from
+ * expressions: c-examples/filter.c shows how.
  */
 int pktring_set_filter(pktring_t *handle, const struct pktring_insn *program, uint32_t count);
 
@@ -1965,6 +2002,92 @@ int pktring_add_membership(pktring_t *handle, uint32_t kind, const uint8_t *addr
  * May be called from any thread.
  */
 int pktring_drop_membership(pktring_t *handle, uint32_t kind, const uint8_t *address, uint32_t length);
+
+/**
+ * Sets the filter from the text that "tcpdump -ddd" prints.
+ *
+ * The same as pktring_parse_filter() and pktring_set_filter() in turn. Have tcpdump compile for
+ * the link type of the handle ("tcpdump -ddd -y EN10MB ..." for Ethernet).
+ *
+ * @param handle  the handle
+ * @param text    the text
+ * @return 0; -EINVAL when the text is no program, with its line in pktring_geterr(), and as
+ *         pktring_set_filter(); -EBUSY when the filter is locked; -EFAULT when handle or text
+ *         is NULL
+ *
+ * On an active handle for the thread that receives.
+ */
+int pktring_set_filter_text(pktring_t *handle, const char *text);
+
+/**
+ * Reads a filter from the text that "tcpdump -ddd" prints: the number of instructions, then one
+ * instruction a line as four decimal numbers. Commas instead of line ends are taken as well.
+ *
+ * @param text     the text
+ * @param program  receives the instructions; NULL with max 0 only counts them
+ * @param max      room in program
+ * @param errbuf   receives the error text, which names the line at fault; PKTRING_ERRBUF_SIZE
+ *                 bytes, or NULL
+ * @return the number of instructions, 1 to 4096; -EINVAL when the text is no program; -ENOSPC
+ *         when there are more than max, unless max is 0; -EFAULT when text, or program with
+ *         room, is NULL. Nothing is written to program then.
+ *
+ * May be called from any thread.
+ */
+int pktring_parse_filter(const char *text, struct pktring_insn *program, uint32_t max, char *errbuf);
+
+/**
+ * Sets an eBPF program as filter (SO_ATTACH_BPF, Linux 3.19).
+ *
+ * The program is of type BPF_PROG_TYPE_SOCKET_FILTER, loaded by bpf(2) or libbpf. It returns the
+ * bytes to keep of a packet, 0 to drop it, so that it does not go with a snaplen; nor does it
+ * with pktring_set_direction(), since it finds the direction in pkt_type itself. It takes the
+ * place of a filter set by pktring_set_filter(), and the other way round.
+ *
+ * Set it before pktring_activate(): frames that are in the ring already cannot be asked about
+ * by an eBPF program. One that is in force can still change what it accepts through its maps,
+ * and pktring_set_filter() can take its place while the handle is active.
+ *
+ * @param handle  a handle that is not active
+ * @param fd      descriptor of the program; it may be closed after the call. -1 removes the
+ *                filter
+ * @return 0; -EINVAL when fd is no open descriptor; -EBUSY when active; -EFAULT when handle is
+ *         NULL. pktring_activate() then returns -EINVAL when it is not such a program, or does
+ *         not go with other settings, and -EOPNOTSUPP before Linux 3.19.
+ */
+int pktring_set_bpf(pktring_t *handle, int fd);
+
+/**
+ * Chooses between what arrives and what this host sends, in the kernel.
+ *
+ * The choice is made by instructions in front of the filter. Frames that this very handle sends
+ * are never received; a handle for one protocol, see pktring_set_protocol(), receives nothing
+ * that is sent. On the loopback interface every packet passes both ways.
+ *
+ * @param handle     the handle
+ * @param direction  PKTRING_DIRECTION_BOTH (default), PKTRING_DIRECTION_IN or
+ *                   PKTRING_DIRECTION_OUT
+ * @return 0; -EINVAL for another value, and with an eBPF filter; otherwise as
+ *         pktring_set_filter(), whose promises on frames in the ring hold here as well
+ *
+ * On an active handle for the thread that receives.
+ */
+int pktring_set_direction(pktring_t *handle, uint32_t direction);
+
+/**
+ * Has the handle keep its filter for good (SO_LOCK_FILTER, Linux 3.9), so that a program which
+ * gives up its privileges cannot be made to receive more.
+ *
+ * Everything that changes the filter, pktring_set_direction() and the program of a fanout group
+ * included, returns -EBUSY from then on. There is no way back but to close the handle.
+ *
+ * @param handle  a handle. Before pktring_activate() the lock is noted and put on there, as the
+ *                last step; the filter can be changed until then.
+ * @return 0; -EOPNOTSUPP before Linux 3.9; -EFAULT when handle is NULL
+ *
+ * May be called from any thread.
+ */
+int pktring_lock_filter(pktring_t *handle);
 
 /**
  * Makes the handle a member of a fanout group when it is activated (PACKET_FANOUT).

@@ -15,6 +15,7 @@ use crate::filter;
 use crate::link::Link;
 use crate::membership::{self, Membership};
 use crate::namespace;
+use crate::program::Program;
 use crate::ring::geometry::{complete, Direction, Mode, Ring, Version, RETIRE_KERNEL};
 use crate::ring::map::{Mapping, View};
 use crate::session::Session;
@@ -49,7 +50,7 @@ pub fn activate_closed(config: &Config, interrupt: &Interrupt) -> Result<Active>
     config.options.before_rings(&socket)?;
     match config.fanout {
         // Between bind and joining the group, the socket would get every packet.
-        Some(_) => attach(&socket, &filter::DROP_ALL)?,
+        Some(_) => filter::attach(&socket, &Program::Classic(filter::DROP_ALL.to_vec()))?,
         None => attach_filter(&socket, config)?,
     }
     let kernel_retires = matches!(rings.rx, Some(ring) if ring.retire_timeout == RETIRE_KERNEL);
@@ -76,15 +77,16 @@ pub fn activate_closed(config: &Config, interrupt: &Interrupt) -> Result<Active>
 
 /// The last step: lets packets in.
 pub fn open_gate(session: &Session, config: &Config) -> Result<()> {
-    if config.fanout.is_none() {
-        return Ok(());
+    let socket = &session.socket;
+    if config.fanout.is_some() {
+        match config.selection().program()? {
+            Some(program) => filter::attach(socket, &program)?,
+            None => filter::detach(socket)?,
+        }
     }
-    match filter::with_snaplen(config.filter.as_deref(), config.snaplen) {
-        Some(program) => attach(&session.socket, &program),
-        None => session
-            .socket
-            .set(libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0)
-            .map_err(|errno| Error::system("SO_DETACH_FILTER", errno)),
+    match config.filter_locked {
+        true => filter::lock(socket),
+        false => Ok(()),
     }
 }
 
@@ -190,25 +192,10 @@ fn set_verified(socket: &PacketSocket, option: i32, value: i32, name: &'static s
 }
 
 fn attach_filter(socket: &PacketSocket, config: &Config) -> Result<()> {
-    match filter::with_snaplen(config.filter.as_deref(), config.snaplen) {
-        Some(program) => attach(socket, &program),
+    match config.selection().program()? {
+        Some(program) => filter::attach(socket, &program),
         None => Ok(()),
     }
-}
-
-/// Attaches a filter program.
-pub fn attach(socket: &PacketSocket, program: &[libc::sock_filter]) -> Result<()> {
-    filter::check(program)?;
-    socket
-        .set_program(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, program)
-        .map_err(|errno| match errno {
-            libc::EINVAL => Error::Invalid(
-                "the kernel refuses the filter: it must end every path with a return, jump \
-                 forwards only and use defined instructions"
-                    .to_owned(),
-            ),
-            errno => Error::system("SO_ATTACH_FILTER", errno),
-        })
 }
 
 fn set_rings(socket: &PacketSocket, version: Version, rings: &Rings) -> Result<()> {

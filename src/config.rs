@@ -4,7 +4,7 @@
 
 use crate::error::{invalid, Result};
 use crate::fanout::Fanout;
-use crate::filter;
+use crate::filter::{Selection, Side};
 use crate::membership::Memberships;
 use crate::namespace::Namespace;
 use crate::options::Options;
@@ -40,7 +40,10 @@ pub struct Config {
     pub fanout: Option<Fanout>,
     /// Who gets which packet, where the fanout mode leaves that to a program.
     pub fanout_program: Option<Program>,
-    pub filter: Option<Vec<libc::sock_filter>>,
+    pub filter: Option<Program>,
+    pub side: Side,
+    /// The filter cannot be changed any more once the handle is active.
+    pub filter_locked: bool,
     /// Microseconds to look at the ring before going to sleep.
     pub spin_us: u32,
     /// Where the interface lives; `None`: where the thread is that activates.
@@ -73,6 +76,8 @@ impl Config {
             fanout: None,
             fanout_program: None,
             filter: None,
+            side: Side::Both,
+            filter_locked: false,
             spin_us: 0,
             namespace: None,
             options: Options::default(),
@@ -107,13 +112,13 @@ impl Config {
         self.options.check(self.mode, self.version)
     }
 
-    /// Records a filter.
-    pub fn set_filter(&mut self, program: Option<Vec<libc::sock_filter>>) -> Result<()> {
-        if let Some(program) = &program {
-            filter::check(program)?;
+    /// Which packets are wanted, and how much of each.
+    pub fn selection(&self) -> Selection {
+        Selection {
+            filter: self.filter.clone(),
+            snaplen: self.snaplen,
+            side: self.side,
         }
-        self.filter = program;
-        Ok(())
     }
 
     /// What the geometry of a ring of this handle depends on.

@@ -58,6 +58,8 @@ pub struct RxCounters {
     pub bytes: Counter,
     /// Frames skipped because the ring contents around them could not be right.
     pub corrupt: Counter,
+    /// Frames in the ring that a filter set later rejected.
+    pub filtered: Counter,
     /// Times the thread went to sleep and was woken.
     pub wakeups: Counter,
 }

@@ -42,6 +42,7 @@ const SOURCES: &[&str] = &[
     "src/capi/tx.rs",
     "src/capi/gso.rs",
     "src/capi/membership.rs",
+    "src/capi/filter.rs",
     "src/capi/fanout.rs",
     "src/capi/group.rs",
     "src/capi/stats.rs",

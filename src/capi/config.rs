@@ -1,14 +1,14 @@
 //! Settings.
 
 use super::error::Place;
+use super::filter::set_instructions;
 use super::geometry::{self, pktring_ring};
 use super::handle::Handle;
 use super::sized;
 use super::wall;
-use crate::activate::attach;
 use crate::config::Config;
 use crate::error::{invalid, Error, Result};
-use crate::filter;
+use crate::program::MAX_INSTRUCTIONS;
 use crate::ring::geometry::{Direction, Profile};
 use crate::sys::call::PacketSocket;
 use libc::sock_filter;
@@ -238,14 +238,31 @@ pub unsafe extern "C" fn pktring_set_spin(handle: *mut Handle, microseconds: u32
 /// Sets the classic BPF filter that selects the packets to receive.
 ///
 /// Set before pktring_activate() it is in place before the first packet: nothing that it
-/// rejects is ever delivered. Set later it applies to packets that arrive from then on; packets
-/// that are in the ring already have passed the filter before it.
+/// rejects is ever delivered. Set later it replaces the filter before it at once: no frame that it
+/// rejects is delivered after the call, and none that both accept is lost. The kernel changes
+/// over between two packets; frames that are in the ring already are asked about by the library,
+/// which runs the same program over what the ring kept of them, for about a second and a lap of
+/// the ring. During that time each frame costs some ten nanoseconds more an instruction, later
+/// nothing. A frame that was cut so short that the filter cannot see what it asks for is dropped if it
+/// came before the call. In a whole block, pktring_iter_next() passes the frames that
+/// are rejected; frame_count still includes them, and a program that walks the block by itself
+/// finds TP_STATUS_USER missing in their status. Frames and blocks that the program holds stay as
+/// they are.
 ///
-/// @param handle  the handle
+/// @param handle   the handle
 /// @param program  the instructions, copied; NULL with count 0 removes the filter
 /// @param count    number of instructions, 1 to 4096
-/// @return 0; -EINVAL when the kernel's checker refuses the program; -EFAULT when handle, or
-///         program with a count, is NULL
+/// @return 0; -EINVAL when the kernel's checker refuses the program (found out by
+///         pktring_activate() when the handle is not active), when there are too many
+///         instructions, and on an active handle when the program asks for something that the
+///         ring does not keep of a frame: mark, queue, processor, hash, a random number, payload
+///         offset or netlink attributes, with V1 rings the VLAN tag, with PKTRING_DGRAM the
+///         link-level header, with pktring_set_origdev() the interface; -EBUSY when the filter
+///         is locked; -EFAULT when handle, or program with a count, is NULL. The old filter stays
+///         when an error is returned.
+///
+/// On an active handle for the thread that receives. libpcap's compiler makes programs from
+/// expressions: c-examples/filter.c shows how.
 #[no_mangle]
 pub unsafe extern "C" fn pktring_set_filter(
     handle: *mut Handle,
@@ -259,9 +276,8 @@ pub unsafe extern "C" fn pktring_set_filter(
     };
     wall(|| {
         // SAFETY: `count` instructions by the caller's promise.
-        let set = unsafe { copy_program(program, count) }.and_then(|copy| set_filter(handle, copy));
-        match set {
-            Ok(()) => 0,
+        match unsafe { copy_program(program, count) } {
+            Ok(copy) => set_instructions(handle, copy),
             Err(error) => handle.fail(Place::Setup, &error),
         }
     })
@@ -280,36 +296,16 @@ pub(super) unsafe fn copy_program(
         };
     }
     let count = count as usize;
-    if count > filter::MAX_INSTRUCTIONS {
+    if count > MAX_INSTRUCTIONS {
         return Err(invalid!(
             "a filter of {count} instructions is out of range; 1 to {} are valid",
-            filter::MAX_INSTRUCTIONS
+            MAX_INSTRUCTIONS
         ));
     }
     // SAFETY: the caller's promise; pktring_insn has the layout of sock_filter.
     Ok(Some(
         unsafe { std::slice::from_raw_parts(program.cast::<sock_filter>(), count) }.to_vec(),
     ))
-}
-
-fn set_filter(handle: &Handle, program: Option<Vec<sock_filter>>) -> Result<()> {
-    let mut config = handle.config();
-    let mut changed = config.clone();
-    changed.set_filter(program)?;
-    if handle.is_active() {
-        let socket = &handle.session()?.socket;
-        let whole = [filter::statement(
-            (libc::BPF_RET | libc::BPF_K) as u16,
-            filter::WHOLE,
-        )];
-        match filter::with_snaplen(changed.filter.as_deref(), changed.snaplen) {
-            Some(program) => attach(socket, &program)?,
-            // A program that keeps everything replaces the old one without a gap.
-            None => attach(socket, &whole)?,
-        }
-    }
-    *config = changed;
-    Ok(())
 }
 
 /// Asks for a ring.

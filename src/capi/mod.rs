@@ -9,6 +9,7 @@ pub mod block;
 pub mod config;
 pub mod error;
 pub mod fanout;
+pub mod filter;
 pub mod geometry;
 pub mod group;
 pub mod gso;

@@ -44,12 +44,15 @@ pub struct pktring_stats {
     pub tx_refused: u64,
     /// Frames committed and neither sent nor refused yet.
     pub tx_in_flight: u64,
+    /// Frames that were in the ring when a filter was set that rejects them, see
+    /// pktring_set_filter(). They count as received, not as frames.
+    pub filtered: u64,
 }
 
 // SAFETY: repr(C), integers only, size first.
 unsafe impl Sized for pktring_stats {
     const NAME: &'static str = "pktring_stats";
-    const LEAST: usize = 104;
+    const LEAST: usize = 112;
 }
 
 /// Value of a counter that this kernel or ring does not have.
@@ -105,6 +108,7 @@ fn collect(handle: &Handle) -> Result<pktring_stats> {
         tx_bytes: tx.bytes,
         tx_refused: tx.refused,
         tx_in_flight: tx.in_flight,
+        filtered: rx.filtered.get(),
     })
 }
 

@@ -14,6 +14,7 @@ mod v2;
 mod v3;
 
 use crate::error::{Error, Result};
+use crate::filter::recheck::Recheck;
 use crate::frame::{Address, Block, Frame};
 use crate::ring::geometry::{Ring, Version};
 use crate::ring::map::View;
@@ -209,6 +210,17 @@ impl Receiver {
             Kind::None => return None,
         };
         HeldFrame::find(view, version, addr)
+    }
+
+    /// Has every frame asked about that came through a filter before the present one; `None`: not
+    /// any more.
+    pub fn set_recheck(&mut self, recheck: Option<Recheck>, counters: &RxCounters) {
+        match &mut self.kind {
+            Kind::V3 => self.blocks.set_recheck(recheck, counters),
+            Kind::V2(ring) => ring.set_recheck(recheck),
+            Kind::V1(ring) => ring.set_recheck(recheck),
+            Kind::None => {}
+        }
     }
 
     /// Whether there is a ring at all.

@@ -1,6 +1,8 @@
 //! TPACKET_V1 and V2: a ring of slots of one size. The versions differ in their headers only.
 
 use super::{Fault, Step};
+use crate::filter::interpret::Packet;
+use crate::filter::recheck::Recheck;
 use crate::frame::Frame;
 use crate::ring::geometry::Ring;
 use crate::ring::map::{Header, View};
@@ -15,6 +17,8 @@ pub trait Format {
     type Status: Word;
     /// Offset of the `sockaddr_ll`.
     const SLL: usize;
+    /// Offset of the captured length.
+    const SNAPLEN: usize;
     /// Reads the header at `at`, whose status has been read before.
     fn header(view: &View, at: usize, status: u32) -> Option<Header>;
 }
@@ -35,6 +39,10 @@ pub struct SlotRing<F> {
     ring: View,
     frame_size: usize,
     frame_count: u32,
+    /// Slots that the reader may run ahead of the release point: all, or none while every frame
+    /// has to be looked at more closely.
+    room: u32,
+    recheck: Option<Recheck>,
     per_block: u32,
     /// Bytes behind the last slot of a block.
     gap: usize,
@@ -59,6 +67,8 @@ impl<F: Format> SlotRing<F> {
             ring,
             frame_size: geometry.frame_size as usize,
             frame_count: geometry.frame_count,
+            room: geometry.frame_count,
+            recheck: None,
             per_block,
             gap: (geometry.block_size - per_block * geometry.frame_size) as usize,
             reader: start,
@@ -94,15 +104,83 @@ impl<F: Format> SlotRing<F> {
 
     /// The status of the next slot if it is the reader's.
     #[inline(always)]
-    fn look(&self, counters: &RxCounters) -> Result<u32, Step> {
+    fn look(&mut self, counters: &RxCounters) -> Result<u32, Step> {
         let ahead = counters.next.get().wrapping_sub(counters.release.get());
-        if ahead >= u64::from(self.frame_count) {
-            return Err(Step::Held);
+        if ahead >= u64::from(self.room) {
+            return self.look_closely(counters);
         }
+        self.status()
+    }
+
+    #[inline(always)]
+    fn status(&self) -> Result<u32, Step> {
         match F::Status::load(&self.ring, self.reader.at) {
             Some(status) if status & libc::TP_STATUS_USER != 0 => Ok(status),
             _ => Err(Step::Empty),
         }
+    }
+
+    /// The status of the next slot with a frame that the present filter accepts, if it is the
+    /// reader's. Others are given back on the way.
+    #[cold]
+    #[inline(never)]
+    fn look_closely(&mut self, counters: &RxCounters) -> Result<u32, Step> {
+        loop {
+            let number = counters.next.get();
+            let ahead = number.wrapping_sub(counters.release.get());
+            if ahead >= u64::from(self.frame_count) {
+                return Err(Step::Held);
+            }
+            let status = self.status()?;
+            let lap = u64::from(self.frame_count);
+            let covered = self
+                .recheck
+                .as_mut()
+                .map_or(false, |recheck| recheck.covers(number, lap));
+            if !covered {
+                self.set_recheck(None);
+                return Ok(status);
+            }
+            if self.is_wanted(status) {
+                return Ok(status);
+            }
+            self.advance_reader();
+            counters.next.set(number.wrapping_add(1));
+            counters.skipped.add(1);
+            counters.filtered.add(1);
+            self.release(number, counters);
+        }
+    }
+
+    /// Whether the present filter accepts the frame under the reader. One that it wants less of
+    /// is cut.
+    fn is_wanted(&self, status: u32) -> bool {
+        let at = self.reader.at;
+        let (header, recheck) = match (F::header(&self.ring, at, status), &self.recheck) {
+            (Some(header), Some(recheck)) => (header, recheck),
+            // Of a slot like that, `next` will say what is wrong.
+            _ => return true,
+        };
+        let packet = Packet {
+            view: &self.ring,
+            at,
+            header: &header,
+            sll: F::SLL,
+        };
+        let keep = recheck.verdict(&packet);
+        if keep < header.snaplen {
+            self.ring.set_u32(at + F::SNAPLEN, keep);
+        }
+        keep != 0
+    }
+
+    /// Has every frame that came through an earlier filter asked about.
+    pub fn set_recheck(&mut self, recheck: Option<Recheck>) {
+        self.room = match recheck {
+            Some(_) => 0,
+            None => self.frame_count,
+        };
+        self.recheck = recheck;
     }
 
     /// Whether a frame can be taken.

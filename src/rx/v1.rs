@@ -10,6 +10,7 @@ pub enum V1 {}
 impl Format for V1 {
     type Status = WordLong;
     const SLL: usize = v1::SLL;
+    const SNAPLEN: usize = v1::SNAPLEN;
 
     #[inline(always)]
     fn header(view: &View, at: usize, status: u32) -> Option<Header> {

@@ -10,6 +10,7 @@ pub enum V2 {}
 impl Format for V2 {
     type Status = Word32;
     const SLL: usize = v2::SLL;
+    const SNAPLEN: usize = v2::SNAPLEN;
 
     #[inline(always)]
     fn header(view: &View, at: usize, status: u32) -> Option<Header> {

@@ -2,6 +2,8 @@
 
 use super::{Fault, Step};
 use crate::error::{Error, Result};
+use crate::filter::interpret::Packet;
+use crate::filter::recheck::Recheck;
 use crate::frame::{Address, Block, Frame};
 use crate::ring::geometry::Ring;
 use crate::ring::map::View;
@@ -76,6 +78,9 @@ pub struct BlockRing {
     /// The one to read next.
     next_block: usize,
     private_size: u32,
+    recheck: Option<Recheck>,
+    /// Blocks that were opened while frames were asked about.
+    rechecked: u64,
     fault: Fault,
 }
 
@@ -95,6 +100,8 @@ impl BlockRing {
             oldest: 0,
             next_block: 0,
             private_size: geometry.private_size,
+            recheck: None,
+            rechecked: 0,
             fault: Fault::NONE,
         }
     }
@@ -231,7 +238,69 @@ impl BlockRing {
             } else {
                 0
             };
+            if self.recheck.is_some() {
+                self.recheck_block(counters);
+            }
             return Step::Ready;
+        }
+    }
+
+    /// Has every frame that came through an earlier filter asked about.
+    pub fn set_recheck(&mut self, recheck: Option<Recheck>, counters: &RxCounters) {
+        self.recheck = recheck;
+        self.recheck_rest(counters);
+    }
+
+    /// Asks about the frames of a block that was just opened.
+    #[cold]
+    #[inline(never)]
+    fn recheck_block(&mut self, counters: &RxCounters) {
+        let lap = self.held.len() as u64;
+        let covered = match &mut self.recheck {
+            Some(recheck) => recheck.covers(self.rechecked, lap),
+            None => false,
+        };
+        self.rechecked = self.rechecked.wrapping_add(1);
+        match covered {
+            true => self.recheck_rest(counters),
+            false => self.recheck = None,
+        }
+    }
+
+    /// Takes the USER bit off the frames of the current block, from the next one on, that the
+    /// present filter rejects. Whoever walks the block passes them then, as it does those that
+    /// the kernel counted and could not fill.
+    fn recheck_rest(&mut self, counters: &RxCounters) {
+        let recheck = match &self.recheck {
+            Some(recheck) => recheck,
+            None => return,
+        };
+        let mut at = self.at;
+        for _ in 0..self.left(counters) {
+            let header = match self.block.v3_header(at) {
+                // An offset that leads back would have no end.
+                Some(header) if header.next >= LEAST_FRAME || header.next == 0 => header,
+                _ => return,
+            };
+            if header.status & libc::TP_STATUS_USER != 0 {
+                let packet = Packet {
+                    view: &self.block,
+                    at,
+                    header: &header,
+                    sll: v3::SLL,
+                };
+                let keep = recheck.verdict(&packet);
+                if keep == 0 {
+                    self.block.set_u32(at + v3::STATUS, 0);
+                    counters.filtered.add(1);
+                } else if keep < header.snaplen {
+                    self.block.set_u32(at + v3::SNAPLEN, keep);
+                }
+            }
+            if header.next == 0 {
+                return;
+            }
+            at += header.next as usize;
         }
     }
 
@@ -421,10 +490,44 @@ impl BlockRing {
 
     /// Whether a frame can be taken, opening the next block if need be.
     pub fn peek(&mut self, counters: &RxCounters) -> Step {
-        match self.left(counters) {
-            0 => self.open_block(counters),
-            _ => Step::Ready,
+        loop {
+            if self.left(counters) == 0 {
+                match self.open_block(counters) {
+                    Step::Ready => {}
+                    other => return other,
+                }
+            }
+            if !self.rest_is_phantom(counters) {
+                return Step::Ready;
+            }
+            while self.left(counters) != 0 {
+                let next = self.ring_word(self.at + v3::NEXT);
+                self.skip_phantom(next, counters);
+            }
         }
+    }
+
+    /// Whether the current block has no frame any more that anybody would get.
+    fn rest_is_phantom(&self, counters: &RxCounters) -> bool {
+        let mut at = self.at;
+        for left in (1..=self.left(counters)).rev() {
+            match self.block.v3_header(at) {
+                Some(header)
+                    if header.status & libc::TP_STATUS_USER == 0
+                        && (header.next >= LEAST_FRAME || left == 1) =>
+                {
+                    at += header.next as usize;
+                }
+                // A frame, or what `next` will report.
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// A word of the current block.
+    fn ring_word(&self, at: usize) -> u32 {
+        self.block.u32(at).unwrap_or(0)
     }
 
     pub fn next_block(

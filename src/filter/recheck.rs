@@ -1,0 +1,82 @@
+//! Asking a new filter about frames that came through an old one.
+//!
+//! The kernel replaces a filter between two packets, but the packets before are in the ring
+//! already, and one that a processor was about to put there follows a moment later. So every
+//! frame is asked about until a lap of the ring has been read that began when no such packet
+//! could be left.
+
+use super::interpret::{self, Packet};
+use crate::sys::call;
+use libc::sock_filter;
+
+/// Longer than the kernel takes from running the filter to filling the ring, by far: it does so
+/// with preemption off, and complains about itself when that lasts.
+const GRACE_NS: u64 = 1_000_000_000;
+
+/// The filter to ask, and until when.
+pub struct Recheck {
+    program: Vec<sock_filter>,
+    /// When the kernel had begun to run it, in nanoseconds since 1970.
+    since: u64,
+    /// From this moment on the kernel puts in the ring only what met this filter.
+    until: u64,
+    /// Where the lap ends that was begun then.
+    end: Option<u64>,
+}
+
+impl Recheck {
+    /// To be called once the kernel runs `program`.
+    pub fn new(program: Vec<sock_filter>) -> Recheck {
+        Recheck {
+            program,
+            since: call::realtime_ns(),
+            until: call::monotonic_ns() + GRACE_NS,
+            end: None,
+        }
+    }
+
+    /// Whether what stands at `place` may have come through an earlier filter. Places are numbered
+    /// on from lap to lap; a lap has `lap` of them.
+    pub fn covers(&mut self, place: u64, lap: u64) -> bool {
+        match self.end {
+            Some(end) => end.wrapping_sub(place) as i64 > 0,
+            None => {
+                if call::monotonic_ns() >= self.until {
+                    self.end = Some(place.wrapping_add(lap));
+                }
+                true
+            }
+        }
+    }
+
+    /// The bytes to keep of a frame, 0 to drop it. One that was cut so short that the filter
+    /// cannot tell is judged by its time: the kernel saw the whole of those that came since.
+    pub fn verdict(&self, packet: &Packet) -> u32 {
+        let header = packet.header;
+        interpret::run(&self.program, packet).unwrap_or_else(|| {
+            let time = u64::from(header.sec) * 1_000_000_000 + u64::from(header.nsec);
+            match time >= self.since {
+                true => header.snaplen,
+                false => 0,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_lap_is_covered_after_the_grace_period() {
+        let mut recheck = Recheck::new(Vec::new());
+        assert!(recheck.covers(5, 10));
+        assert_eq!(recheck.end, None);
+        recheck.until = 0;
+        assert!(recheck.covers(100, 10));
+        assert!(recheck.covers(109, 10));
+        assert!(!recheck.covers(110, 10));
+        recheck.end = Some(2);
+        assert!(recheck.covers(u64::MAX, 10), "numbers wrap");
+    }
+}
