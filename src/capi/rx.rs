@@ -69,11 +69,29 @@ pub unsafe extern "C" fn pktring_next_frame(handle: *mut Handle, frame: *mut Fra
         }
     }
     // SAFETY: passed on as they came.
+    unsafe { next_slot(handle, frame) }
+}
+
+/// The common case of a V2 ring, out of the way of the commoner one. `extern "C"`, which cannot
+/// unwind, so that it is jumped to rather than called.
+#[inline(never)]
+unsafe extern "C" fn next_slot(handle: *mut Handle, frame: *mut Frame) -> c_int {
+    if !handle.is_null() && !frame.is_null() {
+        // SAFETY: as in pktring_next_frame().
+        let taken = unsafe {
+            let frame = &mut *frame.cast::<MaybeUninit<Frame>>();
+            let rx = (*handle).rx();
+            rx.receiver.next_plain_slot(frame, &(*handle).rx_counters)
+        };
+        if taken {
+            return 1;
+        }
+    }
+    // SAFETY: passed on as they came.
     unsafe { next_frame(handle, frame) }
 }
 
-/// All of pktring_next_frame() but the common case, out of its way. `extern "C"`, which cannot
-/// unwind, so that it is jumped to rather than called.
+/// All of pktring_next_frame() but the common cases.
 #[inline(never)]
 unsafe extern "C" fn next_frame(handle: *mut Handle, frame: *mut Frame) -> c_int {
     // SAFETY: the caller passes NULL or a handle.
@@ -123,10 +141,28 @@ pub unsafe extern "C" fn pktring_release(handle: *mut Handle, frame: *const Fram
         }
     }
     // SAFETY: passed on as they came.
+    unsafe { release_slot(handle, frame) }
+}
+
+/// The common case of a V2 ring, out of the way of the commoner one.
+#[inline(never)]
+unsafe extern "C" fn release_slot(handle: *mut Handle, frame: *const Frame) -> c_int {
+    if !handle.is_null() && !frame.is_null() {
+        // SAFETY: as in pktring_release().
+        let released = unsafe {
+            let rx = (*handle).rx();
+            rx.receiver
+                .release_plain_slot((*frame).number, &(*handle).rx_counters)
+        };
+        if released {
+            return 0;
+        }
+    }
+    // SAFETY: passed on as they came.
     unsafe { release(handle, frame) }
 }
 
-/// All of pktring_release() but the common case, out of its way like `next_frame`.
+/// All of pktring_release() but the common cases.
 #[inline(never)]
 unsafe extern "C" fn release(handle: *mut Handle, frame: *const Frame) -> c_int {
     // SAFETY: the caller passes NULL or a handle.

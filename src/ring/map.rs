@@ -304,6 +304,57 @@ impl View {
         }
     }
 
+    /// Reads the V2 slot of `size` bytes at `at`, whose status has been read before, into `out`
+    /// if its data lies inside. Otherwise says no; what `out` holds then is of no meaning.
+    /// Returns the captured length.
+    #[inline(always)]
+    pub fn v2_frame(
+        &self,
+        at: usize,
+        size: usize,
+        status: u32,
+        number: u64,
+        out: &mut MaybeUninit<Frame>,
+    ) -> Option<u32> {
+        if size < v2::SLL + SLL_LEN {
+            return None;
+        }
+        let slot = self.aligned(at, size)?;
+        // SAFETY: the slot lies inside the mapping and is long enough for all fields, which are
+        // read once each.
+        let (caplen, mac) = unsafe {
+            (
+                self.field::<u32>(at + v2::SNAPLEN),
+                self.field::<u16>(at + v2::MAC),
+            )
+        };
+        if usize::from(mac) + caplen as usize > size {
+            return None;
+        }
+        // SAFETY: as above; both pointers stay inside the slot.
+        unsafe {
+            let sec: u32 = self.field(at + v2::SEC);
+            let nsec: u32 = self.field(at + v2::NSEC);
+            out.write(Frame {
+                data: slot.as_ptr().add(usize::from(mac)),
+                timestamp: u64::from(sec) * 1_000_000_000 + u64::from(nsec),
+                caplen,
+                len: self.field(at + v2::LEN),
+                status,
+                mac,
+                net: self.field(at + v2::NET),
+                rxhash: 0,
+                vlan_tci: u32::from(self.field::<u16>(at + v2::VLAN_TCI)),
+                vlan_tpid: self.field(at + v2::VLAN_TPID),
+                reserved1: 0,
+                reserved2: 0,
+                addr: slot.as_ptr().add(v2::SLL).cast(),
+                number,
+            });
+        }
+        Some(caplen)
+    }
+
     /// The descriptor of the frame whose `header` was read at `at`; `None` where its data or the
     /// address at offset `sll` does not lie inside.
     pub fn frame(&self, at: usize, sll: usize, header: &Header, number: u64) -> Option<Frame> {

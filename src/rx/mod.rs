@@ -107,6 +107,15 @@ impl Receiver {
         self.blocks.next_plain(out, counters)
     }
 
+    /// [`Receiver::next_plain`] for V2 rings.
+    #[inline(always)]
+    pub fn next_plain_slot(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> bool {
+        match &mut self.kind {
+            Kind::V2(ring) => ring.next_plain(out, counters),
+            _ => false,
+        }
+    }
+
     /// Takes the next frame. `out` is written for [`Step::Ready`] only.
     #[inline(never)]
     pub fn next(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> Step {
@@ -123,6 +132,15 @@ impl Receiver {
     #[inline(always)]
     pub fn release_plain(&mut self, number: u64, counters: &RxCounters) -> bool {
         matches!(self.kind, Kind::V3) && self.blocks.release_plain(number, counters)
+    }
+
+    /// [`Receiver::release_plain`] for V2 rings.
+    #[inline(always)]
+    pub fn release_plain_slot(&mut self, number: u64, counters: &RxCounters) -> bool {
+        match &mut self.kind {
+            Kind::V2(ring) => ring.release_plain(number, counters),
+            _ => false,
+        }
     }
 
     /// Gives back frame `number` with its address at `addr`; false when it is not held.

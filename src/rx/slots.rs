@@ -21,6 +21,19 @@ pub trait Format {
     const SNAPLEN: usize;
     /// Reads the header at `at`, whose status has been read before.
     fn header(view: &View, at: usize, status: u32) -> Option<Header>;
+    /// Reads the slot of `size` bytes at `at` into `out` if nothing about it is out of the
+    /// ordinary, and returns the captured length. Versions without a short way say no.
+    #[inline(always)]
+    fn frame(
+        _view: &View,
+        _at: usize,
+        _size: usize,
+        _status: u32,
+        _number: u64,
+        _out: &mut MaybeUninit<Frame>,
+    ) -> Option<u32> {
+        None
+    }
 }
 
 /// A place in the ring that moves from slot to slot.
@@ -229,6 +242,40 @@ impl<F: Format> SlotRing<F> {
         let mut releaser = self.releaser;
         self.advance(&mut releaser);
         self.releaser = releaser;
+    }
+
+    /// Takes the next frame if it is there and nothing about it is out of the ordinary.
+    /// Otherwise changes nothing, and [`SlotRing::next`] finds out.
+    #[inline(always)]
+    pub fn next_plain(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> bool {
+        let (at, number) = (self.reader.at, counters.next.get());
+        let caplen = match self.look(counters) {
+            Ok(status) => F::frame(&self.ring, at, self.frame_size, status, number, out),
+            Err(_) => None,
+        };
+        match caplen {
+            Some(caplen) => {
+                self.advance_reader();
+                counters.next.set(number.wrapping_add(1));
+                counters.bytes.add(caplen.into());
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Gives frame `number` back if it is the oldest held, and all behind it are held, too.
+    /// Otherwise changes nothing, and [`SlotRing::release`] finds out.
+    #[inline(always)]
+    pub fn release_plain(&mut self, number: u64, counters: &RxCounters) -> bool {
+        let oldest = number == counters.release.get() && number != counters.next.get();
+        if !oldest || counters.gone.get() != 0 {
+            return false;
+        }
+        let at = self.releaser.at;
+        self.advance_releaser();
+        counters.release.set(number.wrapping_add(1));
+        F::Status::store(&self.ring, at, libc::TP_STATUS_KERNEL)
     }
 
     /// Gives the slot under the reader back unread.
