@@ -1665,6 +1665,58 @@ int pktring_frame_vnet(pktring_t *handle, const struct pktring_frame *frame, str
 int pktring_vlan_reinsert(pktring_t *handle, struct pktring_frame *frame);
 
 /**
+ * Fetches the whole packet that a frame was cut from.
+ *
+ * For frames with PKTRING_STATUS_COPY, which a handle with pktring_set_copies() receives when a
+ * slot is too small. Each copy can be fetched once. Copies wait in the order of their frames;
+ * fetching one throws those away that belong to frames passed over, which also makes room for
+ * new ones.
+ *
+ * The copy is what the kernel has: without the VLAN tag that it took off, with the link-level
+ * header (PKTRING_RAW), without virtio_net header.
+ *
+ * @param handle    the handle that the frame was taken from
+ * @param frame     a frame that is held
+ * @param buffer    receives the packet; undefined on failure
+ * @param capacity  bytes at buffer; pktring_frame.len are needed
+ * @return length of the packet. Negative errno value:
+ *         - -ENODATA   there is no copy: the frame was not cut, copies were off, the receive
+ *                      buffer (pktring_set_buffer()) was full, or the copy was fetched before
+ *         - -EAGAIN    the copy of a later frame comes first. Either this one was fetched before,
+ *                      or several processors received at once and queued the two the other way
+ *                      round: then fetch the later one first
+ *         - -EMSGSIZE  the buffer is too small; the text names the length. Nothing is lost.
+ *         - -EINVAL    the frame is not held
+ *         - -EBUSY     the handle is not active
+ *         - -EFAULT    handle, frame or buffer is NULL
+ *
+ * For the thread that receives.
+ */
+int pktring_copy_whole(pktring_t *handle, const struct pktring_frame *frame, void *buffer, size_t capacity);
+
+/**
+ * Makes the receive ring anew: for one that the kernel got stuck with.
+ *
+ * With pktring_set_vnet_header() and a V1 or V2 ring, one packet whose segmentation the header
+ * cannot express stops the kernel for ever: it drops every packet from then on, and counts it.
+ * pktring_wait(), pktring_dispatch() and pktring_loop() notice, because packets are dropped while
+ * the ring is empty. Where the caller holds no frame and the handle has no transmit ring, they
+ * make the ring anew by themselves and go on; elsewhere they return -ESTALE, and this is to be
+ * called.
+ *
+ * The ring stays at the same address. Frames that are in it unread are lost; the transmit ring
+ * keeps what it has.
+ *
+ * @param handle  an active handle with a receive ring
+ * @return 0; -EBUSY when frames are held, or when the handle is not active or has no receive
+ *         ring; -ENOMEM when the kernel has no memory for a new ring (try again); -EFAULT when
+ *         handle is NULL
+ *
+ * No other thread may be in a call with this handle, transmission included.
+ */
+int pktring_recover(pktring_t *handle);
+
+/**
  * Waits until something can be received or transmitted.
  *
  * Whether it can is decided by the ring alone: as long as it can, the call returns at once; a
@@ -1686,6 +1738,7 @@ int pktring_vlan_reinsert(pktring_t *handle, struct pktring_frame *frame);
  *                       until it releases the oldest; or the handle is not active or has no
  *                       such ring
  *         - -ESHUTDOWN  another thread closes the handle
+ *         - -ESTALE     the kernel is stuck with the receive ring; see pktring_recover()
  *         - -EINVAL     events is 0 or has unknown bits
  *
  * One thread may wait for PKTRING_RX while another waits for PKTRING_TX.

@@ -220,7 +220,8 @@ fn set_rings(socket: &PacketSocket, version: Version, rings: &Rings) -> Result<(
     Ok(())
 }
 
-fn set_ring(
+/// Sets up a ring, or takes it away with one that is all zero.
+pub fn set_ring(
     socket: &PacketSocket,
     version: Version,
     option: i32,

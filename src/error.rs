@@ -50,6 +50,24 @@ pub enum Error {
     /// What this ring or device cannot do.
     #[error("{0}")]
     Unsupported(&'static str),
+    /// There is no whole copy of a frame.
+    #[error(
+        "there is no whole copy of this frame: it was not cut, copies were off, the receive \
+         buffer was full, or the copy was fetched before"
+    )]
+    NoCopy,
+    /// The copy of a later frame stands before the one that was asked for.
+    #[error("the copy of a later frame stands before that of this one; fetch that first")]
+    CopyBehind,
+    /// A buffer of the caller's is too small.
+    #[error("the buffer of {given} bytes is too small for the packet of {needed} bytes")]
+    Buffer { needed: usize, given: usize },
+    /// The kernel got stuck with the receive ring.
+    #[error(
+        "the kernel is stuck with the receive ring, after a packet that a virtio_net header \
+         cannot express; release all frames and call pktring_recover"
+    )]
+    Stuck,
     /// The kernel is older than the option.
     #[error("{option} needs Linux {since}")]
     NeedsKernel {
@@ -134,7 +152,10 @@ impl Error {
             Error::Broken => libc::ECANCELED,
             Error::Closed => libc::ESHUTDOWN,
             Error::Corrupt { .. } => libc::EBADMSG,
-            Error::FrameLength { .. } => libc::EMSGSIZE,
+            Error::FrameLength { .. } | Error::Buffer { .. } => libc::EMSGSIZE,
+            Error::NoCopy => libc::ENODATA,
+            Error::CopyBehind => libc::EAGAIN,
+            Error::Stuck => libc::ESTALE,
             Error::QueueFull => libc::EAGAIN,
             Error::Panic => libc::EIO,
         }

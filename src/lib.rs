@@ -19,6 +19,7 @@ pub mod activate;
 #[allow(unsafe_code)]
 pub mod capi;
 pub mod config;
+pub mod copies;
 pub mod diag;
 pub mod error;
 pub mod fanout;
@@ -32,6 +33,7 @@ pub mod netlink;
 pub mod offload;
 pub mod options;
 pub mod program;
+pub mod recover;
 pub mod ring;
 pub mod rx;
 pub mod session;

@@ -71,7 +71,6 @@ const LOSS: Switch = packet(libc::PACKET_LOSS, "PACKET_LOSS", "2.6.31");
 const TX_HAS_OFF: Switch = packet(libc::PACKET_TX_HAS_OFF, "PACKET_TX_HAS_OFF", "3.8");
 const QDISC_BYPASS: Switch = packet(libc::PACKET_QDISC_BYPASS, "PACKET_QDISC_BYPASS", "3.14");
 const ORIGDEV: Switch = packet(libc::PACKET_ORIGDEV, "PACKET_ORIGDEV", "2.6.21");
-const AUXDATA: Switch = packet(libc::PACKET_AUXDATA, "PACKET_AUXDATA", "2.6.21");
 const IGNORE_OUTGOING: Switch = packet(
     libc::PACKET_IGNORE_OUTGOING,
     "PACKET_IGNORE_OUTGOING",
@@ -188,7 +187,6 @@ impl Options {
 /// Turns whole copies of cut frames on or off.
 pub fn set_copies(socket: &PacketSocket, on: bool) -> Result<()> {
     TIMESTAMPNS.set(socket, on.into())?;
-    AUXDATA.set(socket, on.into())?;
     COPY_THRESH.set(socket, on.into())
 }
 

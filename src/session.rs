@@ -25,6 +25,8 @@ pub struct Session {
     pub mode: Mode,
     /// As they were at activation.
     pub options: Options,
+    /// Flags that the rings were mapped with.
+    pub map_flags: i32,
     pub rings: Rings,
     /// The group that the socket is a member of.
     pub fanout: Option<Fanout>,
@@ -100,6 +102,7 @@ impl Session {
             version: config.version,
             mode: config.mode,
             options: config.options,
+            map_flags: config.tuning.map_flags,
             rings,
             fanout,
             kernel: Accumulator::default(),

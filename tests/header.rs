@@ -38,6 +38,7 @@ const SOURCES: &[&str] = &[
     "src/capi/rx.rs",
     "src/capi/block.rs",
     "src/capi/offload.rs",
+    "src/capi/copies.rs",
     "src/capi/wait.rs",
     "src/capi/tx.rs",
     "src/capi/gso.rs",

@@ -5,8 +5,8 @@ mod handle;
 use handle::{numbered, ring, Opened, LIMIT, QUIET};
 use netns::{isolated, link, PlainSocket};
 use pktring::capi::geometry::*;
-use pktring::capi::{config::*, inspect::*, option::*, tuning::*, wait::*};
-use std::mem::size_of;
+use pktring::capi::{config::*, inspect::*, option::*, tuning::*, tx::*, wait::*};
+use std::mem::{size_of, MaybeUninit};
 
 const VERSIONS: [u32; 3] = [PKTRING_V1, PKTRING_V2, PKTRING_V3];
 
@@ -442,5 +442,105 @@ fn any_interface_names_that_of_each_frame() {
             .collect();
         // Each as it leaves and as it arrives.
         assert_eq!(seen, [(1, va, 4), (1, vb, 1), (2, vb, 4), (2, va, 1)]);
+    });
+}
+
+/// A handle on `va` with a transmit ring.
+fn transmitter(version: u32, prepare: impl FnOnce(&Opened)) -> Opened {
+    let handle = Opened::new("va", version);
+    prepare(&handle);
+    let ring = pktring_ring {
+        size: size_of::<pktring_ring>(),
+        ..ring(1 << 16, 1, 4096)
+    };
+    // SAFETY: the handle is open, the struct has its size.
+    handle.must(unsafe { pktring_set_ring(handle.0, PKTRING_TX, &ring) });
+    handle.activate();
+    handle
+}
+
+/// Reserves a slot, writes `frame` at `offset` and commits it.
+fn commit(handle: &Opened, frame: &[u8], offset: u32) -> i32 {
+    let mut slot = MaybeUninit::<pktring_slot>::uninit();
+    // SAFETY: the handle is open; the slot is written before it is read, and has room for this.
+    unsafe {
+        assert_eq!(pktring_tx_reserve(handle.0, slot.as_mut_ptr()), 1);
+        let slot = slot.assume_init_mut();
+        let at = slot.data.add(offset as usize);
+        at.copy_from(frame.as_ptr(), frame.len());
+        slot.offset = offset;
+        let code = pktring_tx_commit(handle.0, slot, frame.len() as u32);
+        if code < 0 {
+            assert_eq!(pktring_tx_abort(handle.0, slot), 0);
+        }
+        code
+    }
+}
+
+fn flush(handle: &Opened) {
+    // SAFETY: the handle is open.
+    let left = unsafe { pktring_tx_flush(handle.0, 1000) };
+    assert_eq!(left, 0, "{}", handle.error());
+}
+
+#[test]
+fn frames_start_anywhere_in_their_slot() {
+    isolated(|| {
+        veth();
+        let there = PlainSocket::open("vb").unwrap();
+        for version in VERSIONS {
+            // SAFETY: the handle is open.
+            let on = |handle: &Opened| unsafe {
+                handle.must(pktring_set_tx_offset(handle.0, 1));
+            };
+            let handle = transmitter(version, on);
+            let option = handle.option(libc::SOL_PACKET, libc::PACKET_TX_HAS_OFF);
+            assert_eq!(option, 1);
+            let room = 4096 - if version == PKTRING_V3 { 48 } else { 32 };
+            let offsets = [0, 1, 13, 2000, room - 1000];
+            for (number, offset) in offsets.iter().enumerate() {
+                handle.must(commit(&handle, &numbered(number as u32, 1000), *offset));
+            }
+            let outside = commit(&handle, &numbered(9, 900), room - 899);
+            handle.must_fail(outside, libc::EMSGSIZE, "899");
+            flush(&handle);
+            for number in 0..offsets.len() as u32 {
+                let packet = there.recv(LIMIT).unwrap().expect("nothing came");
+                assert_eq!(packet.data, numbered(number, 1000));
+            }
+            let without = transmitter(version, |_| ());
+            let refused = commit(&without, &numbered(1, 100), 16);
+            without.must_fail(refused, libc::EINVAL, "slot.offset 16");
+        }
+    });
+}
+
+#[test]
+fn with_loss_malformed_frames_are_skipped_and_without_they_are_told() {
+    isolated(|| {
+        veth();
+        let there = PlainSocket::open("vb").unwrap();
+        for (on, refused) in [(0, 1), (1, 0)] {
+            link::set_mtu("va", 1500).unwrap();
+            let handle = transmitter(PKTRING_V2, |handle| {
+                // SAFETY: the handle is open.
+                handle.must(unsafe { pktring_set_loss(handle.0, on) });
+            });
+            let option = handle.option(libc::SOL_PACKET, libc::PACKET_LOSS);
+            assert_eq!(option, on);
+            for (number, length) in [(1, 100), (2, 1400), (3, 100)] {
+                handle.must(commit(&handle, &numbered(number, length), 0));
+            }
+            // Frame 2 has become too long for the kernel.
+            link::set_mtu("va", 1000).unwrap();
+            flush(&handle);
+            for number in [1, 3] {
+                let packet = there.recv(LIMIT).unwrap().expect("nothing came");
+                assert_eq!(packet.data, numbered(number, 100));
+            }
+            assert!(there.recv(QUIET).unwrap().is_none());
+            let stats = handle.stats();
+            assert_eq!((stats.tx_refused, stats.tx_frames), (refused, 3 - refused));
+        }
     });
 }

@@ -2,10 +2,10 @@
 
 mod handle;
 
-use handle::{numbered, ring, Opened, EXPERIMENT};
+use handle::{numbered, ring, Opened, EXPERIMENT, LIMIT, QUIET};
 use netns::{isolated, link, set_offload, Netns, Offload, Tap};
 use pktring::capi::geometry::*;
-use pktring::capi::{offload::*, option::*, rx::*};
+use pktring::capi::{config::*, copies::*, offload::*, option::*, rx::*, tx::*, wait::*};
 use pktring::offload::Vnet;
 use std::ffi::CStr;
 use std::io::{Read, Write};
@@ -169,6 +169,119 @@ fn frames_without_such_headers_say_so() {
     });
 }
 
+/// An IP fragment put together by a guest: nothing that the header has a name for.
+const UFO: Vnet = Vnet {
+    gso_type: PKTRING_VNET_GSO_UDP,
+    hdr_len: 42,
+    gso_size: 1400,
+    csum_offset: 6,
+    ..TSO
+};
+
+/// Sends the packet that Linux gets stuck with.
+fn wedge(tap: &Tap) {
+    arrive(tap, UFO, &ip(17, 3000));
+}
+
+#[test]
+fn a_wedged_ring_is_made_anew_while_waiting() {
+    isolated(|| {
+        let tap = tap();
+        for version in [PKTRING_V1, PKTRING_V2] {
+            let handle = open("tp", version, 10, ring(1 << 16, 1, 8192));
+            for round in 0..3 {
+                arrive(&tap, Vnet::default(), &numbered(round, 100));
+                assert_eq!(handle.own().number(), round);
+                assert!(handle.next(QUIET).is_none());
+                wedge(&tap);
+                // What proves that the ring is stuck is lost, as the kernel counts.
+                arrive(&tap, Vnet::default(), &numbered(90, 100));
+                let lost = handle.next(QUIET).is_none();
+                arrive(&tap, Vnet::default(), &numbered(91, 100));
+                let held = handle.own();
+                assert!(lost && held.number() == 91, "{lost} {}", held.number());
+            }
+            let stats = handle.stats();
+            assert_eq!(stats.dropped, 6);
+            assert_eq!(stats.frames, 6);
+            assert_eq!(stats.received, 12);
+        }
+    });
+}
+
+#[test]
+fn a_wedged_ring_with_held_frames_or_a_transmit_ring_is_the_callers_to_recover() {
+    isolated(|| {
+        let tap = tap();
+        let stuck = |handle: &Opened| {
+            wedge(&tap);
+            for _ in 0..2 {
+                arrive(&tap, Vnet::default(), &numbered(90, 100));
+                // SAFETY: the handle is open.
+                match unsafe { pktring_wait(handle.0, PKTRING_RX, 100) } {
+                    0 => {}
+                    code => return handle.must_fail(code, -code, "pktring_recover"),
+                }
+            }
+            panic!("the wedge was not noticed");
+        };
+        // SAFETY: the handles are open, the struct has its size.
+        unsafe {
+            let handle = open("tp", PKTRING_V2, 10, ring(1 << 16, 1, 8192));
+            arrive(&tap, Vnet::default(), &numbered(1, 100));
+            let held = handle.own();
+            stuck(&handle);
+            handle.must_fail(pktring_recover(handle.0), libc::EBUSY, "release them first");
+            assert_eq!(held.data(), numbered(1, 100));
+            let stale = held.frame;
+            drop(held);
+            handle.must(pktring_recover(handle.0));
+            assert_eq!(pktring_release(handle.0, &stale), -libc::EINVAL);
+            arrive(&tap, Vnet::default(), &numbered(2, 100));
+            assert_eq!(handle.own().number(), 2);
+
+            let handle = Opened::new("tp", PKTRING_V2);
+            handle.must(pktring_set_vnet_header(handle.0, 10));
+            handle.must(pktring_set_ignore_outgoing(handle.0, 1));
+            handle.receive(ring(1 << 16, 1, 8192));
+            handle.must(pktring_set_ring(handle.0, PKTRING_TX, std::ptr::null()));
+            handle.activate();
+            let send = |number| {
+                let bytes = [&[0; 10][..], &numbered(number, 60)].concat();
+                pktring_inject(handle.0, bytes.as_ptr().cast(), bytes.len())
+            };
+            assert_eq!(send(1), 70);
+            stuck(&handle);
+            handle.must(pktring_recover(handle.0));
+            // Both rings work on, each from where it is.
+            assert_eq!(send(2), 70);
+            let numbers: Vec<_> = (0..2)
+                .map(|_| tap.read(LIMIT).unwrap().unwrap()[10..].to_vec())
+                .collect();
+            assert_eq!(numbers, [numbered(1, 60), numbered(2, 60)]);
+            arrive(&tap, Vnet::default(), &numbered(3, 100));
+            assert_eq!(handle.own().number(), 3);
+        }
+    });
+}
+
+#[test]
+fn v3_rings_skip_what_would_wedge_the_others() {
+    isolated(|| {
+        let tap = tap();
+        let handle = open("tp", PKTRING_V3, 10, ring(1 << 16, 4, 8192));
+        for number in 0..3 {
+            wedge(&tap);
+            arrive(&tap, Vnet::default(), &numbered(number, 100));
+        }
+        assert_eq!(handle.drain(), [0, 1, 2]);
+        // SAFETY: the handle is open. Harmless where nothing is stuck.
+        handle.must(unsafe { pktring_recover(handle.0) });
+        arrive(&tap, Vnet::default(), &numbered(3, 100));
+        assert_eq!(handle.drain(), [3]);
+    });
+}
+
 fn checksum(frame: &pktring::frame::Frame) -> u32 {
     // SAFETY: a frame.
     unsafe { pktring_checksum(frame) }
@@ -212,7 +325,7 @@ fn checksums(receiver_joins: bool, sender_computes: bool) -> (Vec<u32>, bool) {
 
     let mut seen = Vec::new();
     let mut joined = false;
-    while let Some(held) = handle.next(handle::QUIET) {
+    while let Some(held) = handle.next(QUIET) {
         let data = held.data();
         if data[12..14] == [8, 0] && data[23] == 6 {
             seen.push(checksum(&held.frame));

@@ -4,6 +4,7 @@ use super::error::{Place, Texts};
 use super::tx::TxSide;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::recover::Watch;
 use crate::rx::{Receiver, Step};
 use crate::session::Session;
 use crate::stats::RxCounters;
@@ -43,6 +44,8 @@ pub(super) struct RxSide {
     pub receiver: Receiver,
     /// Found behind frames that were delivered; to be reported by the next call.
     pub deferred: Option<Step>,
+    /// Looks out for a ring that the kernel got stuck with.
+    pub watch: Watch,
 }
 
 // SAFETY: the parts in UnsafeCells belong to one thread each, by the threading rule of the C
@@ -71,6 +74,7 @@ impl Handle {
                 rx: UnsafeCell::new(RxSide {
                     receiver: Receiver::none(),
                     deferred: None,
+                    watch: Watch::default(),
                 }),
                 rx_counters: RxCounters::default(),
                 tx: UnsafeCell::new(TxSide::default()),

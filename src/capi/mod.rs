@@ -7,6 +7,7 @@
 
 pub mod block;
 pub mod config;
+pub mod copies;
 pub mod error;
 pub mod fanout;
 pub mod filter;

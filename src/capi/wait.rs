@@ -6,6 +6,7 @@ use super::handle::{Handle, RxSide};
 use super::wall;
 use crate::error::{invalid, Error, Result};
 use crate::frame::Frame;
+use crate::recover;
 use crate::rx::Step;
 use crate::session::{Deadline, Session};
 use crate::stats::RxCounters;
@@ -42,6 +43,7 @@ pub type pktring_handler = Option<unsafe extern "C" fn(user: *mut c_void, frame:
 ///                       until it releases the oldest; or the handle is not active or has no
 ///                       such ring
 ///         - -ESHUTDOWN  another thread closes the handle
+///         - -ESTALE     the kernel is stuck with the receive ring; see pktring_recover()
 ///         - -EINVAL     events is 0 or has unknown bits
 ///
 /// One thread may wait for PKTRING_RX while another waits for PKTRING_TX.
@@ -90,7 +92,7 @@ fn wait(handle: &Handle, events: u32, timeout_ms: c_int) -> Result<u32> {
             if want_rx {
                 // SAFETY: the thread that waits to receive is the one that receives.
                 let rx = unsafe { handle.rx() };
-                if rx.ready(&handle.rx_counters)? {
+                if rx.ready(session, &handle.rx_counters)? {
                     ready |= PKTRING_RX;
                 }
             }
@@ -110,12 +112,20 @@ fn wait(handle: &Handle, events: u32, timeout_ms: c_int) -> Result<u32> {
 
 impl RxSide {
     /// Whether a frame can be taken; the error that stands in the way otherwise.
-    fn ready(&mut self, counters: &RxCounters) -> Result<bool> {
+    fn ready(&mut self, session: &Session, counters: &RxCounters) -> Result<bool> {
         if self.deferred.is_some() {
             return Ok(true);
         }
         match self.receiver.peek(counters) {
             Step::Ready => Ok(true),
+            Step::Empty if self.watch.is_stuck(session, &mut self.receiver, counters)? => {
+                // Elsewhere somebody may be using the memory.
+                if counters.held() != 0 || session.rings.tx.is_some() {
+                    return Err(Error::Stuck);
+                }
+                recover::remake(session, &mut self.receiver, counters)?;
+                Ok(false)
+            }
             step => self.receiver.error(step).map_or(Ok(false), Err),
         }
     }
@@ -289,7 +299,7 @@ fn wait_for_frame(
     };
     session.wait_until(
         // SAFETY: the thread that dispatches is the one that receives.
-        || unsafe { handle.rx() }.ready(&handle.rx_counters),
+        || unsafe { handle.rx() }.ready(session, &handle.rx_counters),
         session.rx_sleeper.as_ref(),
         &handle.interrupt,
         left,

@@ -3,6 +3,7 @@
 //! The memory is shared with the kernel, so no reference is formed over it: fields are read
 //! one by one, each exactly once, and what has been read is checked before it is used.
 
+use crate::error::Error;
 use crate::frame::{Address, Frame, COPIED};
 use crate::sys::call::{self, Errno};
 use crate::sys::layout::{block, v1, v2, v3, ALIGNMENT, SLL_LEN};
@@ -34,6 +35,22 @@ impl Mapping {
         let mapping = Mapping { base, len };
         call::keep_from_children(base, len)?;
         Ok(Arc::new(mapping))
+    }
+
+    /// Has `between` make the rings anew, which is possible only while nobody has them mapped,
+    /// and maps them again at the same address. Meanwhile, and for good should this fail, memory
+    /// that is all zero stands there, so that every pointer stays valid.
+    fn replace<E>(
+        &self,
+        fd: RawFd,
+        flags: i32,
+        between: impl FnOnce() -> Result<(), E>,
+        fail: impl Fn(Errno) -> E,
+    ) -> Result<(), E> {
+        call::remap_anonymous(self.base, self.len).map_err(&fail)?;
+        between()?;
+        call::remap_shared(self.base, self.len, fd, flags).map_err(&fail)?;
+        call::keep_from_children(self.base, self.len).map_err(&fail)
     }
 
     /// Private memory laid out like a ring, for tests of the cursors over arbitrary contents.
@@ -115,6 +132,20 @@ impl View {
             base: NonNull::dangling(),
             len: 0,
             mapping: None,
+        }
+    }
+
+    /// Makes the rings that this is a window of anew, see [`crate::recover`].
+    pub fn remap(
+        &self,
+        fd: RawFd,
+        flags: i32,
+        between: impl FnOnce() -> crate::error::Result<()>,
+    ) -> crate::error::Result<()> {
+        let fail = |errno| Error::system("mapping the rings again", errno);
+        match &self.mapping {
+            Some(mapping) => mapping.replace(fd, flags, between, fail),
+            None => Ok(()),
         }
     }
 

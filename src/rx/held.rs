@@ -67,6 +67,16 @@ impl<'a> HeldFrame<'a> {
         Some(bytes)
     }
 
+    /// Whether the data starts with `bytes`.
+    pub fn starts_with(&self, bytes: &[u8]) -> bool {
+        self.header().map_or(false, |header| {
+            let data = self.at + usize::from(header.mac);
+            (data..)
+                .zip(bytes)
+                .all(|(at, byte)| self.view.byte(at) == Some(*byte))
+        })
+    }
+
     /// Moves the `length` bytes that start `back` bytes in front of the data `by` bytes further
     /// to the front.
     pub fn move_up(&self, header: &Header, back: usize, length: usize, by: usize) -> bool {

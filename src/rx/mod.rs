@@ -221,13 +221,22 @@ impl Receiver {
         if number.wrapping_sub(release) >= counters.next.get().wrapping_sub(release) {
             return None;
         }
-        let (view, version) = match &self.kind {
-            Kind::V1(ring) => (ring.view(), Version::V1),
-            Kind::V2(ring) => (ring.view(), Version::V2),
-            Kind::V3 => (self.blocks.view(), Version::V3),
-            Kind::None => return None,
+        let version = match &self.kind {
+            Kind::V1(_) => Version::V1,
+            Kind::V2(_) => Version::V2,
+            _ => Version::V3,
         };
-        HeldFrame::find(view, version, addr)
+        HeldFrame::find(self.view()?, version, addr)
+    }
+
+    /// The memory of the whole ring.
+    pub fn view(&self) -> Option<&View> {
+        match &self.kind {
+            Kind::V1(ring) => Some(ring.view()),
+            Kind::V2(ring) => Some(ring.view()),
+            Kind::V3 => Some(self.blocks.view()),
+            Kind::None => None,
+        }
     }
 
     /// Has every frame asked about that came through a filter before the present one; `None`: not

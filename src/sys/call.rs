@@ -48,10 +48,29 @@ pub fn map_anonymous(len: usize) -> Result<NonNull<u8>, Errno> {
     map(-1, len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS)
 }
 
+/// Puts private zeroed memory in the place of a region that [`map_shared`] returned, in one step.
+/// Only the owner of the region may call this.
+pub fn remap_anonymous(base: NonNull<u8>, len: usize) -> Result<(), Errno> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+    map_at(base.as_ptr(), -1, len, flags).map(|_| ())
+}
+
+/// Puts `fd` back in the place of a region that [`remap_anonymous`] took. Only the owner of the
+/// region may call this.
+pub fn remap_shared(base: NonNull<u8>, len: usize, fd: RawFd, flags: i32) -> Result<(), Errno> {
+    let flags = libc::MAP_SHARED | libc::MAP_FIXED | flags;
+    map_at(base.as_ptr(), fd, len, flags).map(|_| ())
+}
+
 fn map(fd: RawFd, len: usize, flags: i32) -> Result<NonNull<u8>, Errno> {
+    map_at(std::ptr::null_mut(), fd, len, flags)
+}
+
+fn map_at(at: *mut u8, fd: RawFd, len: usize, flags: i32) -> Result<NonNull<u8>, Errno> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
-    let base = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, fd, 0) };
+    // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory. One
+    // at a fixed address replaces a region that the caller owns, with memory that is as valid.
+    let base = unsafe { libc::mmap(at.cast(), len, protection, flags, fd, 0) };
     if base == libc::MAP_FAILED {
         return Err(errno());
     }
@@ -283,6 +302,48 @@ impl PacketSocket {
         check(sent).map(|sent| sent as usize)
     }
 
+    /// Looks at the first packet in the receive queue, without the `vnet` bytes of virtio_net
+    /// header in front of it: copies what `buffer` has room for. The packet stays.
+    pub fn peek_copy(&self, vnet: usize, buffer: &mut [u8]) -> Result<Copied, Errno> {
+        let mut header = [0u8; 12];
+        // u64 for the alignment that control messages need.
+        let mut control = [0u64; 32];
+        let mut parts = [
+            libc::iovec {
+                iov_base: header.as_mut_ptr().cast(),
+                iov_len: vnet.min(header.len()),
+            },
+            libc::iovec {
+                iov_base: buffer.as_mut_ptr().cast(),
+                iov_len: buffer.len(),
+            },
+        ];
+        // SAFETY: struct msghdr is integers and pointers; all zero is a valid value.
+        let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+        message.msg_iov = parts.as_mut_ptr();
+        message.msg_iovlen = parts.len() as _;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = std::mem::size_of_val(&control) as _;
+        let flags = libc::MSG_PEEK | libc::MSG_TRUNC | libc::MSG_DONTWAIT;
+        // SAFETY: every pointer in the message is to a live local, or to `buffer`, of the length
+        // beside it.
+        let length = unsafe { libc::recvmsg(self.fd(), &mut message, flags) };
+        if length < 0 {
+            return Err(errno());
+        }
+        Ok(Copied {
+            length: (length as usize).saturating_sub(vnet),
+            // SAFETY: recvmsg has just filled the message, whose control buffer is alive.
+            timestamp: unsafe { timestamp(&message) },
+        })
+    }
+
+    /// Takes the first packet out of the receive queue, if there is one.
+    pub fn drop_copy(&self) {
+        // SAFETY: no bytes are written. The only failure is an empty queue.
+        unsafe { libc::recv(self.fd(), std::ptr::null_mut(), 0, libc::MSG_DONTWAIT) };
+    }
+
     /// The index of the interface called `name`.
     pub fn ifindex(&self, name: &str) -> Result<i32, Errno> {
         let request = self.interface_request(libc::SIOCGIFINDEX, name)?;
@@ -337,6 +398,36 @@ impl PacketSocket {
         check(unsafe { libc::ioctl(self.fd(), code as _, request) })?;
         Ok(())
     }
+}
+
+/// A packet in the receive queue.
+pub struct Copied {
+    /// Bytes it has, which may be more than were copied.
+    pub length: usize,
+    /// When it was received, in nanoseconds since the epoch, if the socket was asked to say.
+    pub timestamp: Option<u64>,
+}
+
+/// The `SCM_TIMESTAMPNS` among the control messages.
+///
+/// # Safety
+/// `message` was filled by recvmsg, and its control buffer is alive.
+unsafe fn timestamp(message: &libc::msghdr) -> Option<u64> {
+    // SAFETY: the caller's promise; the macros stay inside the control buffer.
+    unsafe {
+        let mut control = libc::CMSG_FIRSTHDR(message);
+        while let Some(header) = control.as_ref() {
+            let kind = (header.cmsg_level, header.cmsg_type);
+            if kind == (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS) {
+                let time = libc::CMSG_DATA(control)
+                    .cast::<libc::timespec>()
+                    .read_unaligned();
+                return Some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64);
+            }
+            control = libc::CMSG_NXTHDR(message, control);
+        }
+    }
+    None
 }
 
 /// Frames that one [`PacketSocket::send_batch`] takes at most: their headers fit one page.
