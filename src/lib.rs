@@ -13,6 +13,8 @@
 //! Unsafe code is in `sys`, `ring::map`, `ring::status` and `capi` alone.
 
 #![deny(unsafe_code)]
+// Said in Cargo.toml too, where the oldest cargo does not understand it.
+#![deny(unsafe_op_in_unsafe_fn)]
 #![allow(missing_docs)]
 
 pub mod activate;
