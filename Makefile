@@ -2,6 +2,8 @@
 # make demo       send and capture a million frames in a private network
 # make demo IFACE=eth0 [SECONDS=10]   capture on a real interface; nothing is sent
 # make test       every test, as root or not
+# make install    [PREFIX=/usr/local] [DESTDIR=]; see pkgconfig/install.mk
+# make manual     man pages and HTML in target/dist/manual
 # make bench      measures it beside its peers; see bench/bench.mk
 # make fuzz [EXECUTIONS=n]    run the fuzz targets, with AddressSanitizer
 # make clean
@@ -98,4 +100,5 @@ need-cc:
 	@command -v $(firstword $(CC)) >/dev/null || \
 		{ echo "a C compiler is needed ($(firstword $(CC))): install gcc or clang, or set CC" >&2; exit 1; }
 
+include pkgconfig/install.mk
 include bench/bench.mk

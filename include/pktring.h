@@ -1490,11 +1490,7 @@ int pktring_ring_fit(const struct pktring_budget *budget, struct pktring_ring *r
  *
  * May be called from any thread.
  */
-int pktring_ring_check(uint32_t version_number,
-                       uint32_t direction_number,
-                       uint32_t reserve,
-                       struct pktring_ring *ring,
-                       char *errbuf);
+int pktring_ring_check(uint32_t version, uint32_t direction, uint32_t reserve, struct pktring_ring *ring, char *errbuf);
 
 /**
  * Bytes that a ring takes: block_size times block_count, in 64 bits.

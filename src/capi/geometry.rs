@@ -238,8 +238,8 @@ fn vnet_header(length: u32) -> Result<u32> {
 /// May be called from any thread.
 #[no_mangle]
 pub unsafe extern "C" fn pktring_ring_check(
-    version_number: u32,
-    direction_number: u32,
+    version: u32,
+    direction: u32,
     reserve: u32,
     ring: *mut pktring_ring,
     errbuf: *mut c_char,
@@ -248,8 +248,8 @@ pub unsafe extern "C" fn pktring_ring_check(
         // SAFETY: the caller's struct starts with its size.
         let request = unsafe { sized::read(ring)? };
         let shape = Shape {
-            version: version(version_number)?,
-            direction: direction(direction_number)?,
+            version: self::version(version)?,
+            direction: self::direction(direction)?,
             mode: Mode::Raw,
             reserve,
             vnet_header: 0,
