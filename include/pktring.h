@@ -14,7 +14,7 @@
  * A capture or transmit handle: one packet socket with up to two rings. pktring_open() makes
  * one, pktring_close() ends it.
  */
-typedef struct pktring pktring_t;
+typedef struct pktring_handle pktring_t;
 
 /**
  * Least CPU time a frame, and room for bursts: V3, 64 MiB in blocks of 4 MiB. The default.

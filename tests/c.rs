@@ -65,6 +65,10 @@ fn sources() -> Vec<PathBuf> {
     sources
 }
 
+fn is_cpp(source: &Path) -> bool {
+    source.extension().is_some_and(|e| e == "cc")
+}
+
 /// Where the programs are built.
 #[derive(Clone)]
 struct Bench {
@@ -88,8 +92,7 @@ impl Bench {
     }
 
     fn judge(&self, source: &Path, library: Library, title: &str) -> Result<(), Failed> {
-        let is_cpp = source.extension().is_some_and(|e| e == "cc");
-        let compiler = match is_cpp {
+        let compiler = match is_cpp(source) {
             true => support::cpp_compiler(),
             false => Some(support::c_compiler()),
         };
@@ -115,6 +118,9 @@ impl Bench {
         library: Library,
         program: &Path,
     ) -> Result<(), Failed> {
+        if is_cpp(source) {
+            compiler.arg("-std=c++17");
+        }
         compiler
             .args(["-Wall", "-Wextra", "-Werror", "-pthread", "-I"])
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("include"))

@@ -33,8 +33,10 @@
 #ifdef __cplusplus
 extern "C" {
 #define PKTRING_CAST_(type, pointer) reinterpret_cast<type>(pointer)
+#define PKTRING_NUMBER_(type, number) static_cast<type>(number)
 #else
 #define PKTRING_CAST_(type, pointer) ((type)(pointer))
+#define PKTRING_NUMBER_(type, number) ((type)(number))
 #endif
 
 /**
@@ -64,7 +66,7 @@ struct pktring_iter {
 /** The memory at an address. */
 PKTRING_INLINE_ const uint8_t *pktring_bytes_(uint64_t address)
 {
-    return PKTRING_CAST_(const uint8_t *, (uintptr_t)address);
+    return PKTRING_CAST_(const uint8_t *, PKTRING_NUMBER_(uintptr_t, address));
 }
 
 /** Reads a number of the kernel's at any alignment. */
@@ -220,7 +222,8 @@ PKTRING_INLINE_ int pktring_iter_next(struct pktring_iter *it, struct pktring_fr
         header = pktring_bytes_(at);
         /* Less than a header ahead would be corrupt, and becomes 4 GiB ahead. */
         it->at = at + PKTRING_V3_LENGTH_ +
-                 (uint32_t)(pktring_load32_(header + PKTRING_V3_NEXT_) - PKTRING_V3_LENGTH_);
+                 PKTRING_NUMBER_(uint32_t,
+                                 pktring_load32_(header + PKTRING_V3_NEXT_) - PKTRING_V3_LENGTH_);
         status = pktring_load32_(header + PKTRING_V3_STATUS_);
     } while (PKTRING_RARE_((status & PKTRING_V3_USER_) == 0));
 
@@ -288,7 +291,9 @@ PKTRING_INLINE_ const void *pktring_frame_part(const struct pktring_frame *frame
  */
 PKTRING_INLINE_ int pktring_frame_vlan(const struct pktring_frame *frame)
 {
-    return (frame->status & PKTRING_STATUS_VLAN_VALID) != 0 ? (int)(frame->vlan_tci & 0x0fff) : -1;
+    if ((frame->status & PKTRING_STATUS_VLAN_VALID) == 0)
+        return -1;
+    return PKTRING_NUMBER_(int, frame->vlan_tci & 0x0fff);
 }
 
 /**
