@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[allow(dead_code)] // Each test uses a part of it.
 mod support;
 
 const C: [&str; 3] = ["c99", "c11", "c17"];
