@@ -1110,7 +1110,7 @@ int pktring_set_spin(pktring_t *handle, uint32_t microseconds);
  *         instructions, and on an active handle when the program asks for something that the
  *         ring does not keep of a frame: mark, queue, processor, hash, a random number, payload
  *         offset or netlink attributes, with V1 rings the VLAN tag, with PKTRING_DGRAM the
- *         link-level header, with pktring_set_origdev() the interface; -EBUSY when the filter
+ *         link-level header, with pktring_set_original_device() the interface; -EBUSY when the filter
  *         is locked; -EFAULT when handle, or program with a count, is NULL. The old filter stays
  *         when an error is returned.
  *
@@ -1256,7 +1256,7 @@ int pktring_set_ignore_outgoing(pktring_t *handle, int on);
 int pktring_set_original_device(pktring_t *handle, int on);
 
 /**
- * Keeps a whole copy of every frame that a V1 or V2 slot cuts (PACKET_COPY_THRESH, Linux 2.2).
+ * Keeps a whole copy of every frame that a V1 or V2 slot cuts (PACKET_COPY_THRESH, Linux 2.4).
  *
  * Such frames have PKTRING_STATUS_COPY; pktring_copy_whole() fetches the copy. Small slots for
  * the many short frames and whole copies of the few long ones save memory. Copies wait in the
@@ -1606,7 +1606,7 @@ int pktring_release_block(pktring_t *handle, const struct pktring_block *block);
  * @return PKTRING_CHECKSUM_UNKNOWN, PKTRING_CHECKSUM_VALID or PKTRING_CHECKSUM_PENDING;
  *         PKTRING_CHECKSUM_UNKNOWN for NULL
  *
- * May be called from any thread. PKTRING_STATUS_CSUM_VALID came with Linux 4.20; before, such
+ * May be called from any thread. PKTRING_STATUS_CSUM_VALID came with Linux 4.1; before, such
  * frames are PKTRING_CHECKSUM_UNKNOWN.
  */
 uint32_t pktring_checksum(const struct pktring_frame *frame);

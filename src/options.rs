@@ -77,7 +77,7 @@ const IGNORE_OUTGOING: Switch = packet(
     "4.20",
 );
 const COPY_THRESH: Switch =
-    packet(libc::PACKET_COPY_THRESH, "PACKET_COPY_THRESH", "2.2").write_only();
+    packet(libc::PACKET_COPY_THRESH, "PACKET_COPY_THRESH", "2.4").write_only();
 /// Stamps the copies with the time that their frame in the ring has, too: that tells which is
 /// whose.
 const TIMESTAMPNS: Switch = socket(libc::SO_TIMESTAMPNS, "SO_TIMESTAMPNS", "2.6.22");

@@ -257,7 +257,7 @@ pub unsafe extern "C" fn pktring_set_spin(handle: *mut Handle, microseconds: u32
 ///         instructions, and on an active handle when the program asks for something that the
 ///         ring does not keep of a frame: mark, queue, processor, hash, a random number, payload
 ///         offset or netlink attributes, with V1 rings the VLAN tag, with PKTRING_DGRAM the
-///         link-level header, with pktring_set_origdev() the interface; -EBUSY when the filter
+///         link-level header, with pktring_set_original_device() the interface; -EBUSY when the filter
 ///         is locked; -EFAULT when handle, or program with a count, is NULL. The old filter stays
 ///         when an error is returned.
 ///

@@ -41,7 +41,7 @@ pub const PKTRING_VNET_GSO_ECN: u8 = 0x80;
 /// @return PKTRING_CHECKSUM_UNKNOWN, PKTRING_CHECKSUM_VALID or PKTRING_CHECKSUM_PENDING;
 ///         PKTRING_CHECKSUM_UNKNOWN for NULL
 ///
-/// May be called from any thread. PKTRING_STATUS_CSUM_VALID came with Linux 4.20; before, such
+/// May be called from any thread. PKTRING_STATUS_CSUM_VALID came with Linux 4.1; before, such
 /// frames are PKTRING_CHECKSUM_UNKNOWN.
 #[no_mangle]
 pub unsafe extern "C" fn pktring_checksum(frame: *const Frame) -> u32 {

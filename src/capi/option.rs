@@ -162,7 +162,7 @@ pub unsafe extern "C" fn pktring_set_original_device(handle: *mut Handle, on: c_
     }
 }
 
-/// Keeps a whole copy of every frame that a V1 or V2 slot cuts (PACKET_COPY_THRESH, Linux 2.2).
+/// Keeps a whole copy of every frame that a V1 or V2 slot cuts (PACKET_COPY_THRESH, Linux 2.4).
 ///
 /// Such frames have PKTRING_STATUS_COPY; pktring_copy_whole() fetches the copy. Small slots for
 /// the many short frames and whole copies of the few long ones save memory. Copies wait in the
