@@ -38,6 +38,10 @@ pub mod program;
 pub mod recover;
 pub mod ring;
 pub mod rx;
+#[cfg(test)]
+#[allow(unsafe_code)]
+#[path = "rx/tests.rs"]
+mod rx_tests;
 pub mod session;
 pub mod stats;
 #[allow(unsafe_code)]
