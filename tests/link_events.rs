@@ -20,12 +20,21 @@ fn capture(version: u32) -> Pktring {
 
 /// Runs `test` with each version on a veth pair of its own.
 fn for_each_version(test: impl Fn(Pktring, &str)) {
-    for (version, name) in VERSIONS {
-        isolated(|| {
-            link::veth("va", "vb").unwrap();
-            test(capture(version), name);
-        });
-    }
+    for_each_pair(link::veth, |version, name| test(capture(version), name));
+}
+
+/// Runs `test` with each version on a pair that `make` makes.
+fn for_each_pair(make: fn(&str, &str) -> std::io::Result<()>, test: impl Fn(u32, &str)) {
+    isolated(|| {
+        for (version, name) in VERSIONS {
+            make("va", "vb").unwrap();
+            test(version, name);
+            // Where the test has left anything of it.
+            if link::index("va").is_ok() {
+                link::delete("va").unwrap();
+            }
+        }
+    });
 }
 
 fn send(numbers: std::ops::Range<u64>) {
@@ -102,21 +111,18 @@ fn down_wakes_a_wait_without_limit() {
 
 #[test]
 fn an_interface_that_is_down_at_first_is_captured_from_once_it_is_up() {
-    for (version, name) in VERSIONS {
-        isolated(|| {
-            link::add_veth("va", "vb").unwrap();
-            let handle = capture(version);
-            // Told or not, it is no failure to last.
-            match handle.wait_rx(50) {
-                Ok(0) => {}
-                other => assert_eq!(other.unwrap_err().errno, libc::ENETDOWN, "{name}"),
-            }
-            assert_eq!(handle.wait_rx(50), Ok(0), "{name}");
-            bring_up();
-            send(0..5);
-            expect(&handle, 0..5, name);
-        });
-    }
+    for_each_pair(link::add_veth, |version, name| {
+        let handle = capture(version);
+        // Told or not, it is no failure to last.
+        match handle.wait_rx(50) {
+            Ok(0) => {}
+            other => assert_eq!(other.unwrap_err().errno, libc::ENETDOWN, "{name}"),
+        }
+        assert_eq!(handle.wait_rx(50), Ok(0), "{name}");
+        bring_up();
+        send(0..5);
+        expect(&handle, 0..5, name);
+    });
 }
 
 #[test]

@@ -195,8 +195,7 @@ fn fact_3_poll_says_readable_for_a_held_frame_and_writable_for_a_full_ring() {
         );
         assert_sleeps(|| assert_eq!(handle.wait_rx(200), Ok(0), "{name}: but there is none"));
         handle.release(&held).unwrap();
-    });
-    on_a_wire(|version, name| {
+
         let crawl = Throttle {
             rate: 1000,
             burst: 1600,
@@ -499,77 +498,88 @@ fn vnet_receiver(version: u32) -> Pktring {
 
 #[test]
 fn fact_9_v3_blocks_hold_no_packets_or_phantoms_at_times() {
-    // A block without packets: the kernel closes an empty one when a frame is too long for it.
     isolated(|| {
-        link::veth("va", "vb").unwrap();
-        link::set_mtu("va", 9000).unwrap();
-        link::set_mtu("vb", 9000).unwrap();
-        let sender = PlainSocket::sender("va").unwrap();
-        let handle = receiver(PKTRING_V3, &tiny_ring(PKTRING_V3));
-        sender.send(&frames::frame_of_length(1, 9000)).unwrap();
-        let block = handle.take_block();
-        assert_eq!(
-            (block.sequence, block.frame_count),
-            (2, 1),
-            "the first was empty"
-        );
-        handle.release_block(&block).unwrap();
-    });
-    // A phantom: counted in its block, but never filled.
-    isolated(|| {
-        let Some(tap) = vnet_tap() else { return };
-        let handle = vnet_receiver(PKTRING_V3);
-        for number in 0..50 {
-            tap.write(&ordinary(2 * number)).unwrap();
-            tap.write(&inexpressible()).unwrap();
-            tap.write(&ordinary(2 * number + 1)).unwrap();
-            for due in [2 * number, 2 * number + 1] {
-                let frame = handle.take();
-                assert_eq!(data(&frame), frames::frame(due), "{number}");
-                handle.release(&frame).unwrap();
-            }
+        blocks_without_packets();
+        if let Some(tap) = vnet_tap() {
+            phantoms(&tap);
         }
-        let stats = handle.stats();
-        assert_eq!((stats.frames, stats.corrupt, stats.held), (100, 0, 0));
     });
+}
+
+/// The kernel closes an empty block when a frame is too long for it.
+fn blocks_without_packets() {
+    link::veth("va", "vb").unwrap();
+    link::set_mtu("va", 9000).unwrap();
+    link::set_mtu("vb", 9000).unwrap();
+    let sender = PlainSocket::sender("va").unwrap();
+    let handle = receiver(PKTRING_V3, &tiny_ring(PKTRING_V3));
+    sender.send(&frames::frame_of_length(1, 9000)).unwrap();
+    let block = handle.take_block();
+    assert_eq!(
+        (block.sequence, block.frame_count),
+        (2, 1),
+        "the first was empty"
+    );
+    handle.release_block(&block).unwrap();
+}
+
+/// Frames that are counted in their block, but never filled.
+fn phantoms(tap: &Tap) {
+    let handle = vnet_receiver(PKTRING_V3);
+    for number in 0..50 {
+        tap.write(&ordinary(2 * number)).unwrap();
+        tap.write(&inexpressible()).unwrap();
+        tap.write(&ordinary(2 * number + 1)).unwrap();
+        for due in [2 * number, 2 * number + 1] {
+            let frame = handle.take();
+            assert_eq!(data(&frame), frames::frame(due), "{number}");
+            handle.release(&frame).unwrap();
+        }
+    }
+    let stats = handle.stats();
+    assert_eq!((stats.frames, stats.corrupt, stats.held), (100, 0, 0));
 }
 
 #[test]
 fn fact_10_a_frame_that_virtio_cannot_express_wedges_v1_and_v2_rings_until_they_are_made_anew() {
-    for (version, name) in VERSIONS {
-        isolated(|| {
+    isolated(|| {
+        for (version, name) in VERSIONS {
             let Some(tap) = vnet_tap() else { return };
-            let handle = vnet_receiver(version);
-            tap.write(&ordinary(0)).unwrap();
-            let frame = handle.take();
-            assert_eq!(data(&frame), frames::frame(0), "{name}");
-            handle.release(&frame).unwrap();
-            tap.write(&inexpressible()).unwrap();
-            // More than the ring has room for: if it were not wedged, they would be there.
-            for number in 1..100 {
-                tap.write(&ordinary(number)).unwrap();
-            }
-            if version == PKTRING_V3 {
-                let frame = handle.take();
-                assert_eq!(data(&frame), frames::frame(1), "{name} knows no such fault");
-                return;
-            }
-            assert_eq!(
-                handle.next().unwrap().map(|frame| frame.len),
-                None,
-                "{name}"
-            );
-            let stats = handle.stats();
-            assert!(stats.dropped > 50, "{name}: {stats:?}");
-            assert_eq!(
-                (stats.frames, stats.held),
-                (1, 0),
-                "{name}: and no one holds it up"
-            );
-            drop(handle);
-            let handle = vnet_receiver(version);
-            tap.write(&ordinary(200)).unwrap();
-            assert_eq!(data(&handle.take()), frames::frame(200), "{name}");
-        });
+            wedge(&tap, version, name);
+        }
+    });
+}
+
+fn wedge(tap: &Tap, version: u32, name: &str) {
+    let handle = vnet_receiver(version);
+    tap.write(&ordinary(0)).unwrap();
+    let frame = handle.take();
+    assert_eq!(data(&frame), frames::frame(0), "{name}");
+    handle.release(&frame).unwrap();
+    tap.write(&inexpressible()).unwrap();
+    // More than the ring has room for: if it were not wedged, they would be there.
+    for number in 1..100 {
+        tap.write(&ordinary(number)).unwrap();
     }
+    if version == PKTRING_V3 {
+        let frame = handle.take();
+        assert_eq!(data(&frame), frames::frame(1), "{name} knows no such fault");
+        return;
+    }
+    assert_eq!(
+        handle.next().unwrap().map(|frame| frame.len),
+        None,
+        "{name}"
+    );
+    let stats = handle.stats();
+    assert!(stats.dropped > 50, "{name}: {stats:?}");
+    assert_eq!(
+        (stats.frames, stats.held),
+        (1, 0),
+        "{name}: and no one holds it up"
+    );
+    drop(handle);
+    let handle = vnet_receiver(version);
+    tap.write(&ordinary(200)).unwrap();
+    assert_eq!(data(&handle.take()), frames::frame(200), "{name}");
 }
