@@ -160,6 +160,22 @@ fn a_payload_may_be_empty_and_as_long_as_the_mtu() {
 }
 
 #[test]
+fn a_payload_without_a_destination_is_refused_and_told() {
+    isolated(|| {
+        let peer = wire();
+        let handle = configured("va", PKTRING_V2).mode(PKTRING_DGRAM).activate();
+        assert!(handle.put(&[5; 100], 0).unwrap());
+        assert_eq!(handle.flush(1000), Ok(0));
+        assert_eq!(done(&handle), [(0, -libc::EINVAL)]);
+        handle.destination(frames::TO, EXPERIMENT);
+        assert!(handle.put(&[6; 100], 1).unwrap());
+        assert_eq!(handle.flush(1000), Ok(0));
+        assert_eq!(done(&handle), [(1, 0)]);
+        assert_eq!(arrived(&peer, SECOND).unwrap().data[14..], [6; 100]);
+    });
+}
+
+#[test]
 fn frames_too_long_for_a_lowered_mtu_are_told_and_the_others_sent() {
     isolated(|| {
         let peer = wire();

@@ -313,6 +313,68 @@ impl View {
         }
     }
 
+    /// Writes a field of type `T` at `base + at`.
+    ///
+    /// # Safety
+    /// As for [`View::field`].
+    #[inline(always)]
+    unsafe fn set_field<T: Copy>(&self, at: usize, value: T) {
+        // SAFETY: inside the mapping and aligned by the caller's check. Volatile, because the
+        // memory is shared: a plain store could be left out or split.
+        unsafe { self.base.as_ptr().add(at).cast::<T>().write_volatile(value) };
+    }
+
+    /// Writes what the kernel reads of the V1 header at `at` of a frame to send, except for the
+    /// status; false when the header does not lie inside.
+    #[inline(always)]
+    pub fn set_v1_header(&self, at: usize, length: u32, mac: u16, net: u16) -> bool {
+        if self.aligned(at, v1::SLL).is_none() {
+            return false;
+        }
+        // SAFETY: all fields lie within the v1::SLL bytes just checked.
+        unsafe {
+            self.set_field(at + v1::LEN, length);
+            self.set_field(at + v1::SNAPLEN, length);
+            self.set_field(at + v1::MAC, mac);
+            self.set_field(at + v1::NET, net);
+        }
+        true
+    }
+
+    /// As [`View::set_v1_header`], for V2.
+    #[inline(always)]
+    pub fn set_v2_header(&self, at: usize, length: u32, mac: u16, net: u16) -> bool {
+        if self.aligned(at, v2::SLL).is_none() {
+            return false;
+        }
+        // SAFETY: all fields lie within the v2::SLL bytes just checked.
+        unsafe {
+            self.set_field(at + v2::LEN, length);
+            self.set_field(at + v2::SNAPLEN, length);
+            self.set_field(at + v2::MAC, mac);
+            self.set_field(at + v2::NET, net);
+        }
+        true
+    }
+
+    /// As [`View::set_v1_header`], for V3.
+    #[inline(always)]
+    pub fn set_v3_header(&self, at: usize, length: u32, mac: u16, net: u16) -> bool {
+        if self.aligned(at, v3::SLL).is_none() {
+            return false;
+        }
+        // SAFETY: all fields lie within the v3::SLL bytes just checked.
+        unsafe {
+            // Anything else and the kernel refuses the frame.
+            self.set_field(at + v3::NEXT, 0u32);
+            self.set_field(at + v3::LEN, length);
+            self.set_field(at + v3::SNAPLEN, length);
+            self.set_field(at + v3::MAC, mac);
+            self.set_field(at + v3::NET, net);
+        }
+        true
+    }
+
     /// Reads the V3 frame header at `at`, or `None` when header and address do not lie inside.
     #[inline(always)]
     pub fn v3_header(&self, at: usize) -> Option<Header> {

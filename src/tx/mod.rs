@@ -80,12 +80,24 @@ struct Cursor {
     sequence: u64,
 }
 
+/// The limits as the way of every frame needs them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Usual {
+    /// Bytes that a frame may have, by its slot and by the interface.
+    capacity: u32,
+    /// Shortest and longest frame that is fine whatever is in it.
+    least: u32,
+    most: u32,
+}
+
 /// The transmit ring of a handle. One thread at a time uses it; [`Counters`] are for all.
 pub struct Transmitter {
     slots: Slots,
     lane: Lane,
     records: Records,
     limits: Limits,
+    /// What follows from the limits for each frame.
+    usual: Usual,
     counters: Arc<Counters>,
     base: u64,
     /// Reservations made so far; no reference is given out twice.
@@ -113,11 +125,12 @@ impl Transmitter {
             place: lane.first(),
             sequence: 0,
         };
-        Ok(Transmitter {
+        let mut transmitter = Transmitter {
             slots,
             records: Records::new(lane.slots()),
             lane,
             limits: config.limits,
+            usual: Usual::default(),
             counters: Arc::default(),
             base: config.base,
             tickets: 0,
@@ -128,7 +141,9 @@ impl Transmitter {
             tail: start,
             last: 0,
             stall: Stall::default(),
-        })
+        };
+        transmitter.set_limits(config.limits);
+        Ok(transmitter)
     }
 
     /// The counters, to be kept and read wherever they are wanted.
@@ -149,7 +164,17 @@ impl Transmitter {
 
     /// Sets other limits, for frames not yet committed.
     pub fn set_limits(&mut self, limits: Limits) {
+        let room = self.slots.room();
         self.limits = limits;
+        self.usual = Usual {
+            capacity: match self.slots.placed() {
+                // The whole slot, since the frame may start anywhere in it.
+                true => room,
+                false => room.min(limits.longest()),
+            },
+            least: limits.least(),
+            most: room.min(limits.most()),
+        };
     }
 
     /// The next free slot, or `None` while the ring is full. Several may be open at once; they
@@ -163,7 +188,7 @@ impl Transmitter {
         }
         let sequence = self.tail.sequence;
         let offset = self.tail.place.offset;
-        let capacity = self.capacity();
+        let capacity = self.usual.capacity;
         let data = self.slots.data(offset, capacity)?;
         let numbered = self.tickets.wrapping_mul(self.records.capacity());
         let reference = self
@@ -183,15 +208,6 @@ impl Transmitter {
             capacity,
             reference,
         })
-    }
-
-    /// Bytes that a frame may have, by its slot and by the interface.
-    fn capacity(&self) -> u32 {
-        match self.slots.placed() {
-            // The whole slot, since the frame may start anywhere in it.
-            true => self.slots.room(),
-            false => self.slots.room().min(self.limits.longest()),
-        }
     }
 
     /// Bytes of a slot that a frame may use.
@@ -248,23 +264,27 @@ impl Transmitter {
         user_data: u64,
     ) -> Result<()> {
         let (sequence, slot) = self.reservation(reference)?;
-        let start = self.slots.data_start() as u16;
-        let plain = offset == 0 && length >= self.limits.least();
-        let start = match plain && length <= self.limits.most().min(self.slots.room()) {
-            true => start,
+        let usual = offset == 0 && (self.usual.least..=self.usual.most).contains(&length);
+        let start = match usual {
+            true => self.slots.data_start() as u16,
             false => self.check(kernel, slot, length, offset)?,
         };
-        self.records[sequence] = Record {
-            tag: user_data,
-            state: State::Committed {
+        let record = &mut self.records[sequence];
+        record.tag = user_data;
+        if sequence != self.edge.sequence {
+            record.state = State::Committed {
                 offset: slot,
                 start,
                 length,
-            },
-        };
-        if sequence == self.edge.sequence {
+            };
+            return Ok(());
+        }
+        self.publish_one(slot, start, length);
+        self.edge.sequence += 1;
+        if self.edge.sequence != self.tail.sequence || slot != self.last {
             self.publish(u64::MAX);
         }
+        self.counters.set_in_flight(self.in_flight());
         Ok(())
     }
 
@@ -299,19 +319,18 @@ impl Transmitter {
     /// The record and slot of an open reservation.
     #[inline(always)]
     fn reservation(&self, reference: u64) -> Result<(u64, usize)> {
-        let held = Error::NotHeld("this slot");
         let first = self.edge.sequence;
         let index = reference.wrapping_sub(self.base);
         let ahead = self.records.index(index.wrapping_sub(first));
         if ahead >= self.tail.sequence - first {
-            return Err(held);
+            return Err(Error::NotHeld("this slot"));
         }
         match self.records[first + ahead] {
             Record {
                 tag,
                 state: State::Reserved { offset },
             } if tag == reference => Ok((first + ahead, offset)),
-            _ => Err(held),
+            _ => Err(Error::NotHeld("this slot")),
         }
     }
 
@@ -353,12 +372,12 @@ impl Transmitter {
     /// Learns the MTU anew. An interface that cannot be asked keeps its old one.
     fn refresh<K: Kernel>(&mut self, kernel: &mut K) {
         if let Ok(mtu) = kernel.mtu() {
-            self.limits.mtu = mtu;
+            self.set_limits(Limits { mtu, ..self.limits });
         }
     }
 
     /// Publishes at most `most` committed frames, up to the first open reservation.
-    #[inline]
+    #[inline(never)]
     fn publish(&mut self, most: u64) {
         let limit = self.edge.place.count.saturating_add(most);
         while self.edge.sequence < self.tail.sequence && self.edge.place.count < limit {
@@ -417,6 +436,7 @@ impl Transmitter {
 
     /// Learns from the status words which frames the kernel is done with. In order, although
     /// the kernel may be done with a later frame first.
+    #[inline(never)]
     pub fn reap(&mut self) {
         let (mut frames, mut bytes) = (0, 0);
         while self.settled.sequence < self.edge.sequence {

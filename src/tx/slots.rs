@@ -127,15 +127,6 @@ impl Slots {
         .unwrap_or(TP_STATUS_SEND_REQUEST)
     }
 
-    #[inline(always)]
-    fn set_status(&self, slot: usize, status: u32) {
-        match self.version {
-            Version::V1 => WordLong::store(&self.view, slot + v1::STATUS, status),
-            Version::V2 => Word32::store(&self.view, slot + v2::STATUS, status),
-            Version::V3 => Word32::store(&self.view, slot + v3::STATUS, status),
-        };
-    }
-
     /// Who owns `slot` now.
     #[inline(always)]
     pub fn owner(&self, slot: usize) -> Owner {
@@ -187,26 +178,30 @@ impl Slots {
             (true, Mode::Raw) => (start, 0),
             (true, Mode::Dgram) => (0, start),
         };
-        let (at_length, at_snaplen, at_mac, at_net) = match self.version {
-            Version::V1 => (v1::LEN, v1::SNAPLEN, v1::MAC, v1::NET),
-            Version::V2 => (v2::LEN, v2::SNAPLEN, v2::MAC, v2::NET),
-            Version::V3 => (v3::LEN, v3::SNAPLEN, v3::MAC, v3::NET),
-        };
-        self.view.set_u32(slot + at_length, length);
-        self.view.set_u32(slot + at_snaplen, length);
-        self.view.set_u16(slot + at_mac, mac);
-        self.view.set_u16(slot + at_net, net);
-        if self.version == Version::V3 {
-            // Anything else and the kernel refuses the frame.
-            self.view.set_u32(slot + v3::NEXT, 0);
+        match self.version {
+            Version::V1 => {
+                self.view.set_v1_header(slot, length, mac, net);
+                WordLong::store(&self.view, slot + v1::STATUS, TP_STATUS_SEND_REQUEST);
+            }
+            Version::V2 => {
+                self.view.set_v2_header(slot, length, mac, net);
+                Word32::store(&self.view, slot + v2::STATUS, TP_STATUS_SEND_REQUEST);
+            }
+            Version::V3 => {
+                self.view.set_v3_header(slot, length, mac, net);
+                Word32::store(&self.view, slot + v3::STATUS, TP_STATUS_SEND_REQUEST);
+            }
         }
-        self.set_status(slot, TP_STATUS_SEND_REQUEST);
     }
 
     /// Takes `slot` back from the kernel, which has not taken its frame yet. Allowed only while
     /// no `send` runs on the socket, since the kernel looks at transmit slots nowhere else.
     pub fn withdraw(&self, slot: usize) {
-        self.set_status(slot, TP_STATUS_AVAILABLE);
+        match self.version {
+            Version::V1 => WordLong::store(&self.view, slot + v1::STATUS, TP_STATUS_AVAILABLE),
+            Version::V2 => Word32::store(&self.view, slot + v2::STATUS, TP_STATUS_AVAILABLE),
+            Version::V3 => Word32::store(&self.view, slot + v3::STATUS, TP_STATUS_AVAILABLE),
+        };
     }
 
     /// Copies the frame of `length` bytes at `start` from one slot to another.
