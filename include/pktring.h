@@ -1310,7 +1310,8 @@ int pktring_get_buffer(pktring_t *handle, uint32_t direction);
  * @param microseconds  how long to poll; 0: do not. Default: net.core.busy_read (sysctl)
  * @param budget        packets to take at once, 0 to 65535; 0: the kernel's default, 8
  * @param prefer        not 0: keep the interface's interrupts off as long as the program polls
- * @return 0; -EINVAL out of range; -EPERM for more than before without CAP_NET_ADMIN;
+ * @return 0; -EINVAL out of range; -EPERM without CAP_NET_ADMIN for the preference, for a larger
+ *         budget than the default, and on older kernels for more microseconds than before;
  *         -EOPNOTSUPP where the kernel lacks it; -EFAULT when handle is NULL. Values given
  *         before are judged by pktring_activate().
  */

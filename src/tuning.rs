@@ -66,20 +66,21 @@ impl BusyPoll {
 
     /// Sets busy polling on a socket.
     pub fn apply(&self, socket: &PacketSocket) -> Result<()> {
-        BUSY_POLL
-            .set(socket, self.microseconds as i32)
-            .map_err(needs_admin)?;
-        // Kernels before these two options do what "off" asks for.
-        if self.prefer || PREFER_BUSY_POLL.get(socket).unwrap_or(0) != 0 {
-            PREFER_BUSY_POLL
-                .set(socket, self.prefer.into())
-                .map_err(needs_admin)?;
-        }
+        // What needs a privilege first: if it is refused, nothing has changed.
         if self.budget != 0 {
             BUSY_POLL_BUDGET
                 .set(socket, self.budget as i32)
                 .map_err(needs_admin)?;
         }
+        // Kernels before this option do what "off" asks for.
+        if self.prefer || PREFER_BUSY_POLL.get(socket).unwrap_or(0) != 0 {
+            PREFER_BUSY_POLL
+                .set(socket, self.prefer.into())
+                .map_err(needs_admin)?;
+        }
+        BUSY_POLL
+            .set(socket, self.microseconds as i32)
+            .map_err(needs_admin)?;
         Ok(())
     }
 }
