@@ -73,7 +73,7 @@ test: need-cargo need-cc
 		awk -f tests/tally.awk
 
 # Fuzzing, with AddressSanitizer. RUSTC_BOOTSTRAP lets a stable compiler use it.
-FUZZ_TARGETS := receive
+FUZZ_TARGETS := receive calls
 EXECUTIONS ?= 25000000
 fuzz_bulk := RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(abspath $(target))/fuzz \
 	RUSTFLAGS="-Zsanitizer=address -Cdebug-assertions" $(CARGO) run --release --quiet \

@@ -36,6 +36,11 @@ fn receive_cursors_stand_what_the_fuzzer_found() {
     play("receive", harness::receive::run);
 }
 
+#[test]
+fn every_call_in_any_order_is_answered() {
+    play("calls", harness::calls::run);
+}
+
 /// A V2 ring of four slots and its kernel's side.
 fn four_slots() -> (Receiver, RxCounters, Memory) {
     let ring = Ring {

@@ -1,7 +1,7 @@
 //! Runs a target over inputs mutated from its corpus: `bulk TARGET EXECUTIONS [SEED]`. To be
 //! built with AddressSanitizer; `make fuzz` does.
 
-use pktring_fuzz::{mutate::Mutator, receive};
+use pktring_fuzz::{calls, mutate::Mutator, receive};
 use std::path::Path;
 use std::time::Instant;
 
@@ -12,6 +12,7 @@ fn main() {
     };
     let run: fn(&[u8]) = match target.as_str() {
         "receive" => receive::run,
+        "calls" => calls::run,
         other => panic!("there is no target called {other}"),
     };
     let executions: u64 = executions.parse().expect("a number of executions");

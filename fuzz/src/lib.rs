@@ -3,5 +3,7 @@
 //! not keep what it promises.
 
 pub mod arena;
+pub mod calls;
 pub mod mutate;
 pub mod receive;
+pub mod world;

@@ -1,5 +1,6 @@
 //! The handle behind `pktring_t`.
 
+use super::closed;
 use super::error::{Place, Texts};
 use super::tx::TxSide;
 use crate::config::Config;
@@ -22,7 +23,7 @@ use std::sync::{Mutex, MutexGuard};
 pub struct Handle {
     /// [`MAGIC`] while the handle is alive in this process. First, so that it can be looked at
     /// before anything else is believed.
-    magic: usize,
+    magic: AtomicUsize,
     /// Used by the thread that receives, alone.
     rx: UnsafeCell<RxSide>,
     pub(super) rx_counters: RxCounters,
@@ -48,14 +49,25 @@ pub(super) struct RxSide {
     pub watch: Watch,
 }
 
+impl Default for RxSide {
+    /// Nothing to receive from.
+    fn default() -> RxSide {
+        RxSide {
+            receiver: Receiver::none(),
+            deferred: None,
+            watch: Watch::default(),
+        }
+    }
+}
+
 // SAFETY: the parts in UnsafeCells belong to one thread each, by the threading rule of the C
 // API; everything else is atomic, locked, or written before the handle is shared.
 unsafe impl Sync for Handle {}
 
 const MAGIC: usize = 0x706b_7472;
 
-/// A number that no call may start from: the handle was closed or never opened, or this process
-/// is a child that was forked from the one that opened it.
+/// The answer of every call to what is no handle: it was closed, or this process is a child that
+/// was forked from the one that opened it.
 const NOT_A_HANDLE: c_int = -libc::EBADF;
 
 impl Handle {
@@ -70,12 +82,8 @@ impl Handle {
         // SAFETY: fresh, page-aligned memory of the right size.
         unsafe {
             handle.write(Handle {
-                magic: MAGIC,
-                rx: UnsafeCell::new(RxSide {
-                    receiver: Receiver::none(),
-                    deferred: None,
-                    watch: Watch::default(),
-                }),
+                magic: AtomicUsize::new(MAGIC),
+                rx: UnsafeCell::new(RxSide::default()),
                 rx_counters: RxCounters::default(),
                 tx: UnsafeCell::new(TxSide::default()),
                 interrupt,
@@ -89,26 +97,33 @@ impl Handle {
         Ok(handle)
     }
 
-    /// Frees the handle.
+    /// Frees everything that belongs to the handle, and leaves a closed one behind: without a
+    /// frame to take or a slot to reserve, and no handle to any call that looks closer.
     ///
     /// # Safety
-    /// `handle` came from [`Handle::create`], and nobody uses it any more.
+    /// `handle` came from [`Handle::create`], and nobody is inside a call.
     pub(super) unsafe fn destroy(handle: NonNull<Handle>) {
         // SAFETY: by the caller's promise this is the last use; the session, if there is one,
-        // was made by Box::into_raw in `set_session`.
+        // was made by Box::into_raw in `set_session`. What is dropped in place is not used
+        // again, because the magic number is gone; a thread between the look at that and its
+        // mark as inside is stopped by the request to close, which stays.
         unsafe {
-            let session = (*handle.as_ptr())
-                .session
-                .swap(std::ptr::null_mut(), Ordering::Acquire);
-            (*handle.as_ptr()).magic = 0;
+            let dead = &*handle.as_ptr();
+            dead.magic.store(0, Ordering::Relaxed);
+            let session = dead.session.swap(std::ptr::null_mut(), Ordering::AcqRel);
             // The rings are unmapped before the socket is closed: a mapped ring keeps the
             // socket alive.
-            std::ptr::drop_in_place(handle.as_ptr());
+            dead.rx_counters.start(0);
+            drop(std::mem::take(dead.rx()));
+            drop(std::mem::take(dead.tx()));
             if !session.is_null() {
                 drop(Box::from_raw(session));
             }
+            dead.interrupt.close();
+            std::ptr::drop_in_place(std::ptr::addr_of_mut!((*handle.as_ptr()).interrupt));
+            std::ptr::drop_in_place(std::ptr::addr_of_mut!((*handle.as_ptr()).config));
         }
-        call::unmap(handle.cast(), size_of::<Handle>());
+        closed::keep(handle.cast(), size_of::<Handle>());
     }
 
     /// The handle behind a pointer from C.
@@ -122,7 +137,7 @@ impl Handle {
         }
         // SAFETY: not NULL, so by the caller's promise a handle; in a forked child zeroed.
         unsafe {
-            if (*handle).magic != MAGIC {
+            if (*handle).magic.load(Ordering::Relaxed) != MAGIC {
                 return Err(NOT_A_HANDLE);
             }
             Ok(&*handle)

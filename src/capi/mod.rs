@@ -6,6 +6,7 @@
 #![allow(clippy::missing_safety_doc)]
 
 pub mod block;
+mod closed;
 pub mod config;
 pub mod copies;
 pub mod error;

@@ -88,6 +88,7 @@ pub unsafe extern "C" fn pktring_stats(handle: *mut Handle, stats: *mut pktring_
 
 fn collect(handle: &Handle) -> Result<pktring_stats> {
     let session = handle.session()?;
+    let _inside = handle.enter()?;
     let kernel = session.kernel.refresh(&session.socket, session.version)?;
     let rx = &handle.rx_counters;
     let tx = session

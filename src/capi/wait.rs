@@ -179,7 +179,10 @@ pub unsafe extern "C" fn pktring_fd(handle: *mut Handle) -> c_int {
 pub unsafe extern "C" fn pktring_breakloop(handle: *mut Handle) {
     // SAFETY: the caller passes NULL or a handle.
     if let Ok(handle) = unsafe { Handle::from_c(handle) } {
-        handle.interrupt.breakloop();
+        // Inside, so that the descriptor written to is not closed meanwhile and another's.
+        if let Ok(_inside) = handle.enter() {
+            handle.interrupt.breakloop();
+        }
     }
 }
 
