@@ -29,10 +29,8 @@ fn for_each_pair(make: fn(&str, &str) -> std::io::Result<()>, test: impl Fn(u32,
         for (version, name) in VERSIONS {
             make("va", "vb").unwrap();
             test(version, name);
-            // Where the test has left anything of it.
-            if link::index("va").is_ok() {
-                link::delete("va").unwrap();
-            }
+            // It may be gone already, or go at this moment: with the namespace of its other end.
+            let _ = link::delete("va");
         }
     });
 }
