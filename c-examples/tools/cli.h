@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What the pktring-* programs share: how they read numbers, complain, stop and show progress. */
+#ifndef CLI_H
+#define CLI_H
+
+#include <pktring.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Exit statuses. */
+enum { DONE = 0, FAILED = 1, USAGE = 2, FAULTS_SEEN = 3 };
+
+/* The name that stands before every line on standard error; set first thing by main(). */
+extern const char *program;
+
+/* One line "PROGRAM: ..." on standard error. */
+void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same, and the end of the program. */
+_Noreturn void die(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* For getopt_long's '?': says where help is, after the line that getopt_long has printed. */
+_Noreturn void bad_usage(void);
+
+/* A whole number from least to most, possibly with K, M or G (powers of 1000) behind it; ends
+ * the program with a line that names the option otherwise. */
+uint64_t number(const char *option, const char *text, uint64_t least, uint64_t most);
+/* A positive number with a fraction. */
+double positive(const char *option, const char *text);
+
+/* The handle or its error text. */
+pktring_t *open_or_die(const char *device);
+/* Ends the program with the handle's text when result is negative. */
+void check(pktring_t *handle, const char *device, int result);
+
+/* Set by SIGINT and SIGTERM. The handles given here are woken as well. */
+extern volatile sig_atomic_t stopping;
+void stop_on_signals(pktring_t *const *handles, unsigned count);
+
+uint64_t monotonic_ns(void);
+uint64_t realtime_ns(void);
+
+/* A line on standard error that is written over by the next one; nothing unless it is a terminal. */
+struct ticker {
+    uint64_t last_ns;
+    bool shown;
+};
+/* Whether it is time (four times a second) and there is a terminal to show a line on. */
+bool ticker_due(struct ticker *ticker);
+void ticker_show(struct ticker *ticker, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Takes the line away. */
+void ticker_end(struct ticker *ticker);
+
+#endif
