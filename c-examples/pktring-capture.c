@@ -23,7 +23,11 @@
 #include "tools/filter.h"
 #include "tools/pcapng.h"
 
-enum { THREADS = 64, INTERFACES = 256 };
+enum {
+    THREADS = 64,
+    INTERFACES = 256,
+    AT_ONCE = 4096, /* frames, before it is looked whether to stop */
+};
 
 static const char help[] =
     "Usage: pktring-capture [OPTION]... INTERFACE [FILTER EXPRESSION]\n"
@@ -288,13 +292,13 @@ static void drain(pktring_t *handle)
     if (pktring_get_ring(handle, PKTRING_RX, &ring) == 0 && ring.retire_timeout_ms < 10000)
         patience_ms = 10 + 2 * (int)ring.retire_timeout_ms;
     do
-        result = pktring_dispatch(handle, 0, patience_ms, take, handle);
+        result = pktring_dispatch(handle, AT_ONCE, patience_ms, take, handle);
     while (result > 0 || result == -ECANCELED || result == -EBADMSG);
 }
 
 static void *receive(void *handle)
 {
-    while (!stopping && survivable(handle, pktring_dispatch(handle, 0, -1, take, handle)))
+    while (!stopping && survivable(handle, pktring_dispatch(handle, AT_ONCE, -1, take, handle)))
         ;
     if (!stopping)
         stop_all(); /* this thread's end is everybody's */
