@@ -750,6 +750,32 @@ fn a_slot_given_up_behind_an_open_reservation_is_free_at_once() {
 }
 
 #[test]
+fn a_frame_that_moved_down_leaves_its_slot_free_at_once() {
+    let (mut tx, mut kernel) = pair(Version::V2, 2);
+    let hole = tx.reserve().unwrap();
+    let slot = tx.reserve().unwrap();
+    tx.abort(hole.reference).unwrap();
+    commit(&mut tx, &mut kernel, &slot, &frame(0), 0).unwrap();
+    for _ in 0..3 {
+        assert!(tx.reserve().is_some());
+    }
+    assert!(tx.reserve().is_none());
+}
+
+#[test]
+fn frames_committed_out_of_order_leave_with_one_system_call() {
+    let (mut tx, mut kernel) = pair(Version::V2, 2);
+    let slots: Vec<Slot> = (0..3).map(|_| tx.reserve().unwrap()).collect();
+    for n in [2, 1, 0] {
+        commit(&mut tx, &mut kernel, &slots[n], &frame(n as u64), 0).unwrap();
+    }
+    assert_eq!(counts(&tx), (0, 0, 3));
+    tx.flush(&mut kernel, 0).unwrap();
+    assert_eq!(kernel.kicks, 1);
+    assert_eq!(kernel.wire, frames(0..3));
+}
+
+#[test]
 fn leftovers_in_a_header_do_no_harm() {
     for version in VERSIONS {
         let (mut tx, mut kernel) = pair(version, 2);
