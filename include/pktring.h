@@ -256,6 +256,16 @@ typedef struct pktring_handle pktring_t;
 #define PKTRING_DIRECTION_OUT 2
 
 /**
+ * The kernel's clock, read where the frame enters the stack or leaves it for the driver.
+ */
+#define PKTRING_TIMESTAMP_SOFTWARE (1u << 4)
+
+/**
+ * The NIC's own clock.
+ */
+#define PKTRING_TIMESTAMP_HARDWARE (1u << 6)
+
+/**
  * By flow: packets of one connection, in both directions, go to one member. Linux 3.1.
  */
 #define PKTRING_FANOUT_HASH 0
@@ -800,6 +810,33 @@ struct pktring_buffer {
      * Its length in bytes.
      */
     size_t length;
+};
+
+/**
+ * How a NIC takes timestamps: struct hwtstamp_config of linux/net_tstamp.h.
+ */
+struct pktring_hwtstamp {
+    /**
+     * sizeof(struct pktring_hwtstamp).
+     */
+    size_t size;
+    /**
+     * HWTSTAMP_TX_OFF (0), HWTSTAMP_TX_ON (1) and others: which sent frames are stamped.
+     */
+    uint32_t tx_type;
+    /**
+     * HWTSTAMP_FILTER_NONE (0), HWTSTAMP_FILTER_ALL (1) and others: which received frames are
+     * stamped.
+     */
+    uint32_t rx_filter;
+    /**
+     * HWTSTAMP_FLAG_* bits.
+     */
+    uint32_t flags;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
 };
 
 /**
@@ -2138,6 +2175,74 @@ int pktring_set_direction(pktring_t *handle, uint32_t direction);
  * May be called from any thread.
  */
 int pktring_lock_filter(pktring_t *handle);
+
+/**
+ * Chooses where timestamps come from (PACKET_TIMESTAMP, SO_TIMESTAMPING).
+ *
+ * Received frames: without a source, the time is that at which the frame was put into the ring.
+ * PKTRING_TIMESTAMP_SOFTWARE has the kernel stamp every packet where it enters the stack, before
+ * it can wait in a queue; this costs all packets of the host some time while any program asks
+ * for it, and programs that do not ask see these stamps then, too. PKTRING_TIMESTAMP_HARDWARE
+ * takes the NIC's stamp where there is one, see pktring_set_hwtstamp(). With both, hardware is
+ * preferred. Every frame tells its source: PKTRING_STATUS_TS_RAW_HARDWARE,
+ * PKTRING_STATUS_TS_SOFTWARE, or neither for the time at the ring. A change applies to frames
+ * that arrive from then on; the first of them may still lack a software stamp.
+ *
+ * Sent frames: without a source, pktring_completion.timestamp is 0. PKTRING_TIMESTAMP_SOFTWARE
+ * asks the driver to stamp a frame when it hands it to the hardware, PKTRING_TIMESTAMP_HARDWARE
+ * asks the NIC. The stamp comes back through the ring or, from most drivers, through the socket's
+ * error queue, and is told with the completion of its frame. A driver that does not stamp leaves
+ * it 0, as do rare errors after which the kernel's numbering of frames is in doubt: a stamp is
+ * never told for another frame. While it is on, the kernel is handed at most 64 frames at a time,
+ * so that its error queue does not overflow, and each frame costs one more system call. Until
+ * pktring_tx_flush() or pktring_tx_complete() has collected the stamps, poll(2) on pktring_fd()
+ * reports POLLERR.
+ *
+ * Software stamps of both directions are of one clock, the time of day. Hardware stamps are of
+ * the NIC's clock in both directions; whether that runs with the time of day is up to the
+ * program that steers it (phc2sys, for example).
+ *
+ * @param handle     PKTRING_RX: a handle in any state. PKTRING_TX: one that is not active.
+ * @param direction  PKTRING_RX or PKTRING_TX
+ * @param sources    PKTRING_TIMESTAMP_* bits; 0: the default
+ * @return 0; -EINVAL for another direction or unknown bits; -EBUSY for PKTRING_TX when active;
+ *         -EFAULT when handle is NULL. For PKTRING_TX, pktring_activate() then returns -EINVAL
+ *         when the handle has no transmit ring or pktring_set_loss() was set, which leaves frames
+ *         that were not sent uncounted.
+ *
+ * May be called from any thread.
+ */
+int pktring_set_timestamp(pktring_t *handle, uint32_t direction, uint32_t sources);
+
+/**
+ * Has the NIC take timestamps (SIOCSHWTSTAMP).
+ *
+ * The setting is the NIC's: it holds for all programs, and outlives the handle. Not every NIC
+ * can: "ethtool -T" tells what one can do. CAP_NET_ADMIN is needed.
+ *
+ * @param handle  an active handle for one interface
+ * @param wanted  what to do; on return, what the NIC really does, which may be more
+ * @return 0; -EOPNOTSUPP when the NIC takes no timestamps; -ERANGE when it takes none of this
+ *         kind; -EPERM without CAP_NET_ADMIN; -EBUSY when the handle is not active; -EINVAL for
+ *         a value that linux/net_tstamp.h does not have, and for a handle on all interfaces;
+ *         -ENODEV when the interface is gone; -E2BIG for a longer struct with unknown fields
+ *         set; -EFAULT for NULL
+ *
+ * May be called from any thread.
+ */
+int pktring_set_hwtstamp(pktring_t *handle, struct pktring_hwtstamp *wanted);
+
+/**
+ * Tells how the NIC takes timestamps (SIOCGHWTSTAMP, Linux 3.14).
+ *
+ * @param handle  an active handle for one interface
+ * @param now     receives the setting; set its size field to sizeof(struct pktring_hwtstamp)
+ * @return 0; -EOPNOTSUPP when the NIC takes no timestamps or does not tell; otherwise as
+ *         pktring_set_hwtstamp()
+ *
+ * May be called from any thread.
+ */
+int pktring_get_hwtstamp(pktring_t *handle, struct pktring_hwtstamp *now);
 
 /**
  * Makes the handle a member of a fanout group when it is activated (PACKET_FANOUT).

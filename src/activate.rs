@@ -20,6 +20,7 @@ use crate::ring::geometry::{complete, Direction, Mode, Ring, Version, RETIRE_KER
 use crate::ring::map::{Mapping, View};
 use crate::session::Session;
 use crate::sys::call::{Errno, PacketSocket};
+use crate::timestamp::Timestamps;
 use crate::wait::Interrupt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -65,6 +66,9 @@ pub fn activate_closed(config: &Config, interrupt: &Interrupt) -> Result<Active>
     let (rx, tx) = map(&socket, &rings, config.tuning.map_flags)?;
     config.options.before_bind(&socket)?;
     config.tuning.apply(&socket)?;
+    if config.timestamps != Timestamps::default() {
+        config.timestamps.apply(&socket)?;
+    }
     bind(&socket, config, &rings, &link)?;
     if config.promiscuous {
         join_promiscuous(&socket, &link)?;

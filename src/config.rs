@@ -10,6 +10,7 @@ use crate::namespace::Namespace;
 use crate::options::Options;
 use crate::program::Program;
 use crate::ring::geometry::{complete, Direction, Mode, Profile, Ring, Shape, Version};
+use crate::timestamp::Timestamps;
 use crate::tuning::Tuning;
 
 /// Frame length to plan slots for where no interface tells its MTU: Ethernet with a VLAN tag.
@@ -49,6 +50,7 @@ pub struct Config {
     /// Where the interface lives; `None`: where the thread is that activates.
     pub namespace: Option<Namespace>,
     pub options: Options,
+    pub timestamps: Timestamps,
     pub tuning: Tuning,
     pub rx: Option<Ring>,
     pub tx: Option<Ring>,
@@ -81,6 +83,7 @@ impl Config {
             spin_us: 0,
             namespace: None,
             options: Options::default(),
+            timestamps: Timestamps::default(),
             tuning: Tuning::default(),
             rx: None,
             tx: None,
@@ -109,6 +112,15 @@ impl Config {
 
     /// Checks what settings demand of each other.
     pub fn check(&self) -> Result<()> {
+        if self.timestamps.tx != 0 && self.tx.is_none() {
+            return Err(invalid!("timestamps of sent frames need a transmit ring"));
+        }
+        if self.timestamps.tx != 0 && self.options.loss {
+            return Err(invalid!(
+                "timestamps of sent frames do not go with pktring_set_loss, which leaves frames \
+                 that were not sent uncounted"
+            ));
+        }
         self.options.check(self.mode, self.version)
     }
 

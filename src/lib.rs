@@ -46,6 +46,7 @@ pub mod session;
 pub mod stats;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod timestamp;
 pub mod tuning;
 pub mod tx;
 pub mod vlan;

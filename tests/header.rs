@@ -44,6 +44,7 @@ const SOURCES: &[&str] = &[
     "src/capi/gso.rs",
     "src/capi/membership.rs",
     "src/capi/filter.rs",
+    "src/capi/timestamp.rs",
     "src/capi/fanout.rs",
     "src/capi/group.rs",
     "src/capi/stats.rs",

@@ -209,6 +209,7 @@ pub(super) fn start_with(
                 mode: session.mode,
                 ring: *ring,
                 placed: session.options.tx_offset,
+                stamped: (config.timestamps.tx != 0).then_some(tx::BURST),
                 limits: session.limits(),
                 base: first,
             },

@@ -26,6 +26,7 @@ pub mod option;
 pub mod rx;
 pub mod sized;
 pub mod stats;
+pub mod timestamp;
 pub mod tuning;
 pub mod tx;
 pub mod wait;

@@ -288,15 +288,16 @@ pub unsafe extern "C" fn pktring_tx_complete(
     completions: *mut Completion,
     max: u32,
 ) -> c_int {
-    let body = |_: &Handle, _: &Session, tx: &mut TxSide| {
+    let body = |handle: &Handle, session: &Session, tx: &mut TxSide| {
         if completions.is_null() {
             return Err(Error::Null("completions"));
         }
-        let (transmitter, _) = tx.ring()?;
+        let (transmitter, destination) = tx.ring()?;
+        let mut kernel = outlet(handle, session, destination);
         let max = max.min(c_int::MAX as u32);
         for written in 0..max {
             let mut one = [Completion::default()];
-            if transmitter.complete(&mut one) == 0 {
+            if transmitter.complete_stamped(&mut kernel, &mut one) == 0 {
                 return Ok(written as c_int);
             }
             // SAFETY: written < max elements by the caller's promise.

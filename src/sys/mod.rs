@@ -3,3 +3,4 @@
 pub mod call;
 pub mod layout;
 pub mod netlink;
+pub mod stamp;

@@ -162,8 +162,11 @@ impl Transmitter {
                 }
             }
             let before = self.head.place.count;
+            let from = self.head.sequence;
+            self.prepare_stamps(kernel);
             let result = kernel.kick();
             self.look();
+            self.note_stamps(kernel, from, &result);
             let moved = self.head.place.count != before;
             if moved {
                 self.stall = Stall::default();
@@ -189,6 +192,79 @@ impl Transmitter {
                 }
             }
         }
+    }
+
+    /// Limits what the kernel is handed, and begins to count its numbers again once no frame is in
+    /// its hands.
+    fn prepare_stamps<K: Kernel>(&mut self, kernel: &mut K) {
+        match &self.stamps {
+            Some(stamps) => self.hold_back(stamps.burst),
+            None => return,
+        }
+        self.reap();
+        let idle = self.settled.place.count == self.head.place.count;
+        if let (Some(stamps), true) = (&mut self.stamps, idle) {
+            stamps.recover(kernel);
+        }
+    }
+
+    /// Takes all but the first `most` frames that the kernel was not handed yet back to the
+    /// committed. They stay in their slots.
+    fn hold_back(&mut self, most: u64) {
+        let limit = self.head.place.count + most;
+        if self.edge.place.count <= limit {
+            return;
+        }
+        let mut place = self.head.place;
+        let mut edge = None;
+        for sequence in self.head.sequence..self.edge.sequence {
+            let record = &mut self.records[sequence];
+            if let State::Published { start, length } = record.state {
+                if place.count >= limit {
+                    edge = edge.or(Some(super::Cursor { place, sequence }));
+                    self.slots.withdraw(place.offset);
+                    record.state = State::Committed {
+                        offset: place.offset,
+                        start,
+                        length,
+                    };
+                } else {
+                    self.last = place.offset;
+                }
+                place = self.lane.next(place);
+            }
+        }
+        self.edge = edge.unwrap_or(self.edge);
+        self.counters.set_in_flight(self.in_flight());
+    }
+
+    /// Notes which frames got the kernel's numbers in a kick that began at record `from`, and
+    /// collects timestamps.
+    fn note_stamps<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        from: u64,
+        result: &std::result::Result<(), Errno>,
+    ) {
+        let (to, waiting) = (
+            self.head.sequence,
+            self.slots.owner(self.head.place.offset) == Owner::Waiting,
+        );
+        let more = self.head.place.count < self.edge.place.count;
+        if let Some(stamps) = &mut self.stamps {
+            stamps.took(&self.records, from, to);
+            match result {
+                _ if !more => {}
+                // The frame at the head was numbered, and the queue did not take it.
+                Err(libc::ENOBUFS) if waiting => stamps.skipped(),
+                // The kernel did not come to number it.
+                Ok(()) if waiting => {}
+                Err(libc::EAGAIN) | Err(libc::EINTR) | Err(libc::ENETDOWN) | Err(libc::ENXIO)
+                    if waiting => {}
+                _ => stamps.lost_count(),
+            }
+        }
+        self.collect_stamps(kernel);
     }
 
     /// Moves the head over the frames that the kernel took.

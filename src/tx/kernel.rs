@@ -2,6 +2,8 @@
 
 use crate::error::Result;
 use crate::sys::call::{monotonic_ns, sleep_ns, Errno, PacketSocket};
+use crate::sys::stamp::SendStamp;
+use crate::timestamp;
 use crate::wait::{Interrupt, Sleeper};
 
 /// What the transmit ring needs of the kernel. Behind a trait so that tests can play its part.
@@ -24,6 +26,16 @@ pub trait Kernel {
 
     /// Sleeps for `ns` nanoseconds.
     fn pause(&mut self, ns: u64);
+
+    /// Takes the next timestamp of a sent frame from the error queue.
+    fn stamp(&mut self) -> Option<SendStamp> {
+        None
+    }
+
+    /// Has frames numbered from 0 again; false where that failed.
+    fn renumber(&mut self) -> bool {
+        false
+    }
 }
 
 /// Longest sleep between two looks at the ring where nothing can wake the sleeper.
@@ -75,5 +87,20 @@ impl Kernel for Outlet<'_> {
 
     fn pause(&mut self, ns: u64) {
         sleep_ns(ns);
+    }
+
+    fn stamp(&mut self) -> Option<SendStamp> {
+        loop {
+            match self.socket.take_send_stamp() {
+                Ok(Some(stamp)) => return Some(stamp),
+                // Something else was in the queue.
+                Ok(None) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    fn renumber(&mut self) -> bool {
+        timestamp::renumber(self.socket).is_ok()
     }
 }

@@ -28,6 +28,7 @@ mod limits;
 mod place;
 mod record;
 mod slots;
+mod stamps;
 
 #[cfg(test)]
 mod fake;
@@ -37,6 +38,7 @@ mod tests;
 pub use counters::{Counters, Counts};
 pub use kernel::{Kernel, Outlet};
 pub use limits::Limits;
+pub use stamps::BURST;
 
 use crate::error::{invalid, Error, Result};
 use crate::frame::Completion;
@@ -46,6 +48,7 @@ use flush::Stall;
 use place::{Lane, Place};
 use record::{Record, Records, State};
 use slots::{clock_status, Slots};
+use stamps::Stamps;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -57,6 +60,9 @@ pub struct Config {
     pub ring: Ring,
     /// Whether `PACKET_TX_HAS_OFF` is on.
     pub placed: bool,
+    /// Timestamps of sent frames come through the error queue, which has room for those of so
+    /// many frames handed over at once. `None`: there are none.
+    pub stamped: Option<u64>,
     pub limits: Limits,
     /// References of this handle count from here. Handles whose bases are far apart do not
     /// mistake each other's reservations for their own.
@@ -111,6 +117,7 @@ pub struct Transmitter {
     /// The slot before `edge`, of meaning while `head` is before `edge`.
     last: usize,
     stall: Stall,
+    stamps: Option<Stamps>,
 }
 
 impl Transmitter {
@@ -125,9 +132,13 @@ impl Transmitter {
             place: lane.first(),
             sequence: 0,
         };
+        let records = Records::new(lane.slots());
         let mut transmitter = Transmitter {
             slots,
-            records: Records::new(lane.slots()),
+            stamps: config
+                .stamped
+                .map(|burst| Stamps::new(records.capacity(), burst)),
+            records,
             lane,
             limits: config.limits,
             usual: Usual::default(),
@@ -379,7 +390,13 @@ impl Transmitter {
     /// Publishes at most `most` committed frames, up to the first open reservation.
     #[inline(never)]
     fn publish(&mut self, most: u64) {
-        let limit = self.edge.place.count.saturating_add(most);
+        let limit = match self.stamps {
+            None => self.edge.place.count.saturating_add(most),
+            Some(ref stamps) => {
+                let burst = self.head.place.count + stamps.burst;
+                self.edge.place.count.saturating_add(most).min(burst)
+            }
+        };
         while self.edge.sequence < self.tail.sequence && self.edge.place.count < limit {
             match self.records[self.edge.sequence].state {
                 State::Committed {
@@ -470,14 +487,37 @@ impl Transmitter {
     /// how many.
     pub fn complete(&mut self, out: &mut [Completion]) -> usize {
         self.reap();
+        self.finished(out)
+    }
+
+    /// The same, with the timestamps that came through the error queue.
+    pub fn complete_stamped<K: Kernel>(&mut self, kernel: &mut K, out: &mut [Completion]) -> usize {
+        // In this order: a frame is stamped before the kernel gives it back.
+        self.reap();
+        self.collect_stamps(kernel);
+        self.finished(out)
+    }
+
+    fn collect_stamps<K: Kernel>(&mut self, kernel: &mut K) {
+        if let Some(stamps) = &mut self.stamps {
+            stamps.collect(kernel, self.oldest);
+        }
+    }
+
+    fn finished(&mut self, out: &mut [Completion]) -> usize {
         let mut written = 0;
         while written < out.len() && self.oldest < self.settled.sequence {
             let record = self.records[self.oldest];
-            self.oldest += 1;
-            if let Some(completion) = completion(&record) {
+            if let Some(mut completion) = completion(&record) {
+                let stamps = self.stamps.as_mut();
+                if let Some(stamp) = stamps.and_then(|stamps| stamps.take(self.oldest)) {
+                    completion.timestamp = stamp.time;
+                    completion.status = clock_status(stamp.clock);
+                }
                 out[written] = completion;
                 written += 1;
             }
+            self.oldest += 1;
         }
         written
     }

@@ -38,6 +38,16 @@ pub struct Stamp {
     pub time: u64,
 }
 
+impl Stamp {
+    /// The time `time` of the clock that the status bits `clock` name.
+    pub fn new(clock: u32, time: u64) -> Stamp {
+        Stamp {
+            clock: (clock >> CLOCK_SHIFT) as u8,
+            time,
+        }
+    }
+}
+
 /// The clock bits of a status word that `clock` of a [`Stamp`] stands for.
 pub fn clock_status(clock: u8) -> u32 {
     u32::from(clock) << CLOCK_SHIFT

@@ -33,6 +33,7 @@ fn config(version: Version, ring: Ring) -> Config {
         mode: Mode::Raw,
         ring,
         placed: false,
+        stamped: None,
         limits: LIMITS,
         base: BASE,
     }
@@ -706,6 +707,28 @@ fn timestamps_come_with_the_clock_that_took_them() {
 }
 
 #[test]
+fn the_kernel_is_handed_no_more_than_timestamps_have_room() {
+    let config = Config {
+        stamped: Some(4),
+        ..config(Version::V2, ring(10))
+    };
+    let (mut tx, mut kernel) = pair_of(&config);
+    kernel.count_shown = true;
+    for round in 0..3 {
+        for n in 0..20 {
+            put(&mut tx, &mut kernel, &frame(n), n);
+        }
+        assert_eq!(tx.flush(&mut kernel, 1000).unwrap(), 0);
+        assert_eq!(kernel.kicks, 5 * (round + 1));
+    }
+    assert!(kernel.shown_again <= 4, "{}", kernel.shown_again);
+    assert_eq!(
+        kernel.wire,
+        [frames(0..20), frames(0..20), frames(0..20)].concat()
+    );
+}
+
+#[test]
 fn uncollected_completions_give_way_to_newer_ones_but_stay_counted() {
     let (mut tx, mut kernel) = pair(Version::V2, 2);
     for n in 0..10 {
@@ -872,8 +895,12 @@ struct Model {
 }
 
 impl Model {
-    fn new(version: Version, blocks: u32) -> Model {
-        let (tx, mut kernel) = pair(version, blocks);
+    fn new(version: Version, blocks: u32, stamped: Option<u64>) -> Model {
+        let config = Config {
+            stamped,
+            ..config(version, ring(blocks))
+        };
+        let (tx, mut kernel) = pair_of(&config);
         kernel.slow = true;
         Model {
             tx,
@@ -1015,7 +1042,9 @@ fn whatever_the_caller_and_the_kernel_do_every_frame_comes_out_once_and_in_order
         for blocks in 1..=4 {
             for seed in 1..=40 {
                 let mut dice = Dice(0x9e37_79b9_7f4a_7c15 ^ seed);
-                let mut model = Model::new(version, blocks);
+                // Every second time with what timestamps demand.
+                let stamped = (seed % 2 == 0).then_some(2);
+                let mut model = Model::new(version, blocks, stamped);
                 for _ in 0..150 {
                     let (op, pick) = (dice.roll(8), dice.roll(1 << 20));
                     model.step(op, pick);
@@ -1043,7 +1072,7 @@ fn every_short_sequence_of_operations_on_a_ring_of_two_slots_is_right() {
     let operations = OPERATIONS.len() as u32;
     for number in 0..operations.pow(LENGTH) {
         // Two reservations first: without them most sequences do nothing.
-        let mut model = Model::new(Version::V2, 1);
+        let mut model = Model::new(Version::V2, 1, None);
         model.step(0, 0);
         model.step(0, 0);
         let mut rest = number;
