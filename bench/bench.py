@@ -9,6 +9,7 @@ kernel's own generator (bpf); otherwise from sendmmsg, more slowly."""
 
 import argparse
 import os
+import subprocess
 import sys
 import time
 
@@ -80,7 +81,12 @@ def main():
     for name, run in groups.items():
         suite.results.begin(name)
         suite.results.note(name, sender=suite.sender.how)
-        run(suite)
+        try:
+            run(suite)
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+            # one group that cannot run here must not take the others' figures along
+            suite.say(f"{name}: broke off: {error}")
+            suite.results.reject(name, f"broke off: {error}")
         everything = suite.results.save()  # after each group: an interrupted run keeps the rest
     if chosen.quick:
         report.to_terminal(everything, groups)

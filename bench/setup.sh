@@ -6,7 +6,7 @@ build=${BENCH_BUILD:-target/bench}
 mkdir -p "$build"
 build=$(cd "$build" && pwd)
 
-packages="libpcap-dev tcpdump netsniff-ng valgrind iproute2 util-linux python3-venv golang-go
+packages="libpcap-dev tcpdump netsniff-ng valgrind iproute2 util-linux ethtool python3-venv golang-go
 golang-github-google-gopacket-dev golang-golang-x-net-dev golang-golang-x-sys-dev"
 if command -v apt-get >/dev/null; then
     for package in $packages; do

@@ -74,9 +74,27 @@ static unsigned send_batch(const struct plan *plan, unsigned first)
 	return sent > 0 ? (unsigned)sent : 0;
 }
 
+static void open_gso(const struct plan *plan)
+{
+	start(plan);
+	check(pktring_set_profile(handle, PKTRING_PROFILE_LOW_MEMORY), "set_profile");
+	check(pktring_set_vnet_header(handle, 10), "set_vnet_header");
+	check(pktring_activate(handle), "activate");
+}
+
+/* The same frames as everyone sends: one flow of one size, which the library joins. */
+static unsigned send_gso(const struct plan *plan, unsigned first)
+{
+	int sent = pktring_inject_gso(handle, (const struct pktring_buffer *)(vectors + first),
+				      plan->batch);
+
+	return sent > 0 ? (unsigned)sent : 0;
+}
+
 const struct transmitter transmitters[] = {
 	{ "tx_ring", open_ring, send_ring, finish_ring },
 	{ "inject", open_inject, send_inject, NULL },
 	{ "inject_batch", open_inject, send_batch, NULL },
+	{ "gso", open_gso, send_gso, NULL },
 	{ 0 },
 };
