@@ -29,13 +29,20 @@ static void open_ring(const struct plan *plan)
 }
 
 /* Without a transmit ring, as the "inject" goals ask for: the small receive ring that any other
- * handle has. It stays empty, since a socket never sees what it sends. */
-static void open_inject(const struct plan *plan)
+ * handle has, for a protocol that nobody uses. A socket that receives every protocol is shown each
+ * frame that leaves the device, which costs about 100 ns. */
+static void open_without_ring(const struct plan *plan)
 {
 	start(plan);
 	check(pktring_set_profile(handle, PKTRING_PROFILE_LOW_MEMORY), "set_profile");
+	check(pktring_set_protocol(handle, ETH_P_802_EX1), "set_protocol");
 	if (plan->bypass)
 		check(pktring_set_qdisc_bypass(handle, 1), "set_qdisc_bypass");
+}
+
+static void open_inject(const struct plan *plan)
+{
+	open_without_ring(plan);
 	check(pktring_activate(handle), "activate");
 }
 
@@ -76,8 +83,7 @@ static unsigned send_batch(const struct plan *plan, unsigned first)
 
 static void open_gso(const struct plan *plan)
 {
-	start(plan);
-	check(pktring_set_profile(handle, PKTRING_PROFILE_LOW_MEMORY), "set_profile");
+	open_without_ring(plan);
 	check(pktring_set_vnet_header(handle, 10), "set_vnet_header");
 	check(pktring_activate(handle), "activate");
 }
