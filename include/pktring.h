@@ -1033,10 +1033,14 @@ int pktring_activate(pktring_t *handle);
 /**
  * Closes a handle and frees everything that belongs to it.
  *
- * Pointers into its rings become invalid. Calls of other threads that are waiting (pktring_wait,
- * pktring_dispatch, pktring_loop, pktring_tx_flush) return -ESHUTDOWN before the handle is
- * freed; calls that do not wait must not run at the same time. Frames that were given to the
- * kernel and not sent yet are waited for, for at most one second.
+ * Pointers into its rings become invalid. Calls of other threads that wait (pktring_wait,
+ * pktring_dispatch, pktring_loop, pktring_tx_flush), that inject, or that ask for statistics
+ * return before the handle is freed, those that wait with -ESHUTDOWN. A thread that calls again
+ * after that is told -EBADF, so a loop around pktring_dispatch() ends by itself. (This holds
+ * until 32 more handles have been closed.) But a thread that is in the middle of frames must be
+ * stopped first, with pktring_breakloop() and a join for example: the memory that it looks at
+ * ends here. Frames that were given to the kernel and not sent yet are waited for, for at most
+ * one second.
  *
  * @param handle  the handle; NULL is allowed and does nothing
  * @return 0 when everything committed was sent or refused; the number of frames that were still
