@@ -40,6 +40,14 @@ pub struct Member {
 }
 
 impl Entry {
+    /// Everything that is said of it.
+    pub fn text(&self) -> String {
+        format!(
+            "{:?} {:?} {:?} {:?}",
+            self.description, self.members, self.result, self.notes
+        )
+    }
+
     /// What is not described.
     pub fn gaps(&self) -> Vec<String> {
         let mut gaps = Vec::new();

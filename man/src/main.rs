@@ -42,9 +42,17 @@ impl Manual {
         self.entries.iter().filter(move |entry| entry.kind == kind)
     }
 
-    /// What has no description, or not all of it.
+    /// What has no description, or not all of it, and what is spoken of but is not there.
     fn gaps(&self) -> Vec<String> {
-        self.entries.iter().flat_map(Entry::gaps).collect()
+        let mut gaps: Vec<String> = self.entries.iter().flat_map(Entry::gaps).collect();
+        for entry in &self.entries {
+            for name in text::calls(&entry.text()) {
+                if !self.entries.iter().any(|other| other.name == name) {
+                    gaps.push(format!("{}: there is no {}()", entry.name, name));
+                }
+            }
+        }
+        gaps
     }
 
     fn write(&self, to: &Path) -> io::Result<()> {

@@ -136,14 +136,10 @@ fn verbatim(code: &str) -> String {
 
 /// Functions that an entry speaks of, without itself.
 fn mentioned(manual: &Manual, entry: &Entry) -> BTreeSet<String> {
-    let text = format!(
-        "{:?} {:?} {:?} {:?}",
-        entry.description, entry.members, entry.result, entry.notes
-    );
     let is_other = |name: &String| {
         *name != entry.name && manual.of_kind(Kind::Function).any(|f| f.name == *name)
     };
-    names(&text).into_iter().filter(is_other).collect()
+    names(&entry.text()).into_iter().filter(is_other).collect()
 }
 
 /// Text in which nothing is a request or an escape of roff.

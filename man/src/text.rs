@@ -76,6 +76,19 @@ pub fn names(text: &str) -> Vec<String> {
         .collect()
 }
 
+/// Functions of this library that a text mentions, each with its parentheses.
+pub fn calls(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for before in text.split("()") {
+        if let Some(name) = names(before).pop() {
+            if before.ends_with(&name) {
+                found.push(name);
+            }
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +106,14 @@ mod tests {
         ];
         assert_eq!(parts(text), expected);
         assert_eq!(first_sentence(&expected), "One two");
+    }
+
+    #[test]
+    fn mentioned_functions_are_found() {
+        assert_eq!(
+            calls("see pktring_a() and pktring_b, pktring_c()."),
+            ["pktring_a", "pktring_c"]
+        );
+        assert_eq!(calls("pktring_a other()"), Vec::<String>::new());
     }
 }
