@@ -742,6 +742,24 @@ fn what_was_set_is_read_back_with_every_default_filled_in() {
     });
 }
 
+#[test]
+fn a_ring_is_judged_again_for_the_version_that_is_set_at_last() {
+    isolated(|| {
+        link::veth("va", "vb").unwrap();
+        // 64 bytes hold the header of V2, not that of V3.
+        let handle = Pktring::open("vb")
+            .version(PKTRING_V2)
+            .ring(PKTRING_RX, &ring(PAGE, 4, 64))
+            .version(PKTRING_V3);
+        let failure = handle.try_activate().unwrap_err();
+        assert_eq!(failure.errno, libc::EINVAL);
+        assert!(failure.text.contains("frame_size 64"), "{}", failure.text);
+        assert_eq!(packet_sockets(), 0);
+        let handle = handle.version(PKTRING_V2).activate();
+        assert_eq!(handle.get_ring(PKTRING_RX).unwrap().frame_size, 64);
+    });
+}
+
 /// A ring of more than 4 GiB: 17 blocks of 256 MiB, the last of which begins at 4 GiB.
 const HUGE_BLOCK: u32 = 256 << 20;
 const HUGE_BLOCKS: u32 = 17;

@@ -348,6 +348,36 @@ fn a_wait_in_another_thread_ends_when_the_handle_is_closed() {
 }
 
 #[test]
+fn a_wait_for_both_directions_tells_which_is_ready() {
+    isolated(|| {
+        link::veth("va", "vb").unwrap();
+        let sender = PlainSocket::sender("va").unwrap();
+        for (version, name) in VERSIONS {
+            let handle = Pktring::open("vb")
+                .version(version)
+                .filter(&frames::own_only())
+                .ring(PKTRING_RX, &small_ring(version, 32))
+                .ring(PKTRING_TX, &common::ring(4096, 1, 2048))
+                .activate();
+            let both = PKTRING_RX | PKTRING_TX;
+            assert_eq!(handle.wait(both, LIMIT_MS), Ok(PKTRING_TX), "{name}");
+            let slots = [handle.reserve().unwrap(), handle.reserve().unwrap()];
+            assert_eq!(
+                handle.wait(both, 50),
+                Ok(0),
+                "{name}: both slots are reserved"
+            );
+            send(&sender, 0..1);
+            assert_eq!(handle.wait(both, LIMIT_MS), Ok(PKTRING_RX), "{name}");
+            for slot in slots.iter().flatten() {
+                handle.abort(slot).unwrap();
+            }
+            assert_eq!(handle.wait(both, LIMIT_MS), Ok(both), "{name}");
+        }
+    });
+}
+
+#[test]
 fn events_must_be_known_and_have_a_ring() {
     isolated(|| {
         link::veth("va", "vb").unwrap();
