@@ -5,6 +5,7 @@
 # make install    [PREFIX=/usr/local] [DESTDIR=]; see pkgconfig/install.mk
 # make manual     man pages and HTML in target/dist/manual
 # make bench      measures it beside its peers; see bench/bench.mk
+# make soak [MINUTES=n]       overload it and pull the link from under it, for long
 # make fuzz [EXECUTIONS=n]    run the fuzz targets, with AddressSanitizer
 # make clean
 #
@@ -29,7 +30,7 @@ shared := $(dist)/libpktring.so.$(version)
 archive := $(dist)/libpktring.a
 map := pkgconfig/pktring.map
 
-.PHONY: all demo examples test fuzz fuzz-search clean need-cargo need-cc
+.PHONY: all demo examples test soak fuzz fuzz-search clean need-cargo need-cc
 
 all: $(shared) $(archive)
 
@@ -71,6 +72,11 @@ endif
 test: need-cargo need-cc
 	@{ $(CARGO) test --workspace --no-fail-fast; echo "cargo ended with $$?"; } 2>&1 | \
 		awk -f tests/tally.awk
+
+# Overload, held frames, link events in rotation; tests/soak.rs says what must hold.
+MINUTES ?= 10
+soak: need-cargo
+	PKTRING_SOAK_MINUTES=$(MINUTES) $(CARGO) test --release --test soak -- --nocapture
 
 # Fuzzing, with AddressSanitizer. RUSTC_BOOTSTRAP lets a stable compiler use it.
 FUZZ_TARGETS := receive calls

@@ -186,14 +186,15 @@ fn breakloops_from_many_threads_are_never_lost() {
                     })
                 })
                 .collect();
-            scope.spawn(|| {
-                while !done.load(Ordering::SeqCst) {
-                    match handle.wait_rx(5000) {
-                        Err(Failure { errno, .. }) if errno == libc::ECANCELED => {
-                            told.fetch_add(1, Ordering::SeqCst);
-                        }
-                        other => panic!("{other:?}"),
+            scope.spawn(|| loop {
+                match handle.wait_rx(5000) {
+                    Err(Failure { errno, .. }) if errno == libc::ECANCELED => {
+                        told.fetch_add(1, Ordering::SeqCst);
                     }
+                    other => panic!("{other:?}"),
+                }
+                if done.load(Ordering::SeqCst) {
+                    return;
                 }
             });
             threads

@@ -3,6 +3,8 @@
 //! The library reaches the kernel through libc alone. A test program that defines a function of
 //! libc's name gets the calls instead: these pass them on, or fail in their stead.
 
+#![allow(dead_code)]
+
 use std::cell::Cell;
 use std::os::raw::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
 
@@ -15,6 +17,8 @@ thread_local! {
     static NAMES: Cell<[&'static str; MOST]> = const { Cell::new([""; MOST]) };
     /// Which call fails from now on and how: position and errno value.
     static FAILURE: Cell<Option<(usize, c_int)>> = const { Cell::new(None) };
+    /// What PACKET_STATISTICS answers in the kernel's stead: packets and drops.
+    static STATISTICS: Cell<Option<[c_uint; 2]>> = const { Cell::new(None) };
 }
 
 /// Runs `body` and returns its result with the names of the system calls that it made.
@@ -36,6 +40,14 @@ fn run<T>(failure: Option<(usize, c_int)>, body: impl FnOnce() -> T) -> (T, Vec<
     let result = body();
     WATCHING.set(false);
     (result, NAMES.get()[..COUNT.get()].to_vec())
+}
+
+/// Runs `body` with a kernel that has counted so much since it was asked last.
+pub fn with_statistics<T>(packets: c_uint, drops: c_uint, body: impl FnOnce() -> T) -> T {
+    STATISTICS.set(Some([packets, drops]));
+    let result = body();
+    STATISTICS.set(None);
+    result
 }
 
 /// Counts a call, and says whether it is the one to fail.
@@ -81,8 +93,6 @@ pass_on! {
         SYS_bind(fd, address, len);
     setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, len: c_uint) -> c_int,
         SYS_setsockopt(fd, level, name, value, len);
-    getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, len: *mut c_uint) -> c_int,
-        SYS_getsockopt(fd, level, name, value, len);
     getsockname(fd: c_int, address: *mut c_void, len: *mut c_uint) -> c_int,
         SYS_getsockname(fd, address, len);
     ioctl(fd: c_int, code: c_ulong, argument: *mut c_char) -> c_int,
@@ -103,6 +113,30 @@ pass_on! {
         SYS_sendto(fd, data, len, flags, to, to_len);
     sendmmsg(fd: c_int, messages: *mut c_void, count: c_uint, flags: c_int) -> c_int,
         SYS_sendmmsg(fd, messages, count, flags);
+}
+
+/// As in libc.
+#[no_mangle]
+pub unsafe extern "C" fn getsockopt(
+    fd: c_int,
+    level: c_int,
+    name: c_int,
+    value: *mut c_void,
+    len: *mut c_uint,
+) -> c_int {
+    if fails("getsockopt") {
+        return -1;
+    }
+    // SAFETY: the caller's arguments; statistics start with two 32-bit counters.
+    unsafe {
+        let result = libc::syscall(libc::SYS_getsockopt, fd, level, name, value, len) as c_int;
+        if (level, name) == (libc::SOL_PACKET, libc::PACKET_STATISTICS) {
+            if let Some(counters) = STATISTICS.get() {
+                value.cast::<[c_uint; 2]>().write_unaligned(counters);
+            }
+        }
+        result
+    }
 }
 
 /// What this process has of the kernel's: descriptors, ring mappings, packet sockets.
