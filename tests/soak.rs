@@ -16,7 +16,10 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-const SCENES: [(&str, fn(u32, Duration) -> Account); 4] = [
+/// Plays against a ring of that version for so long.
+type Scene = fn(u32, Duration) -> Account;
+
+const SCENES: [(&str, Scene); 4] = [
     ("slow consumer", slow_consumer),
     ("held frames", held_frames),
     ("flapping link", flapping_link),
@@ -95,7 +98,7 @@ fn under_load_everything_adds_up_and_nothing_grows() {
         let first = first.expect("every scene was played once");
         assert_eq!(last.descriptors, first.descriptors, "descriptors are left");
         assert!(
-            last.kib < first.kib + 8 << 10,
+            last.kib < first.kib + (8 << 10),
             "memory grew from {} KiB",
             first.kib
         );
