@@ -390,8 +390,8 @@ struct pktring_ring {
     uint32_t frame_count;
     /**
      * V3 receive: milliseconds after which the kernel hands over a block that is not full;
-     * 0: the profile's default, 20 (1 with PKTRING_PROFILE_LATENCY); PKTRING_RETIRE_KERNEL: the
-     * kernel's own.
+     * 0: the profile's default, 60 (PKTRING_PROFILE_LOW_MEMORY 20, PKTRING_PROFILE_LATENCY 1);
+     * PKTRING_RETIRE_KERNEL: the kernel's own.
      */
     uint32_t retire_timeout_ms;
     /**

@@ -56,8 +56,8 @@ pub struct pktring_ring {
     /// Slots in the ring. Follows from the others; 0, or exactly that number.
     pub frame_count: u32,
     /// V3 receive: milliseconds after which the kernel hands over a block that is not full;
-    /// 0: the profile's default, 20 (1 with PKTRING_PROFILE_LATENCY); PKTRING_RETIRE_KERNEL: the
-    /// kernel's own.
+    /// 0: the profile's default, 60 (PKTRING_PROFILE_LOW_MEMORY 20, PKTRING_PROFILE_LATENCY 1);
+    /// PKTRING_RETIRE_KERNEL: the kernel's own.
     pub retire_timeout_ms: u32,
     /// V3 receive: bytes at the start of every block that are yours; the kernel keeps them.
     pub private_size: u32,
