@@ -92,8 +92,11 @@ pktring_t *open_or_die(const char *device)
 
 void check(pktring_t *handle, const char *device, int result)
 {
-    if (result < 0)
-        die(FAILED, "%s: %s", device, pktring_geterr(handle));
+    if (result >= 0)
+        return;
+    complain("%s: %s", device, pktring_geterr(handle));
+    pktring_close(handle);
+    exit(FAILED);
 }
 
 static void on_signal(int signal)
