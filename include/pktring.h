@@ -1156,7 +1156,7 @@ int pktring_set_spin(pktring_t *handle, uint32_t microseconds);
  *         when an error is returned.
  *
  * On an active handle for the thread that receives. libpcap's compiler makes programs from
- * expressions: c-examples/filter.c shows how.
+ * expressions: c-examples/tools/filter.c shows how.
  */
 int pktring_set_filter(pktring_t *handle, const struct pktring_insn *program, uint32_t count);
 

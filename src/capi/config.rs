@@ -262,7 +262,7 @@ pub unsafe extern "C" fn pktring_set_spin(handle: *mut Handle, microseconds: u32
 ///         when an error is returned.
 ///
 /// On an active handle for the thread that receives. libpcap's compiler makes programs from
-/// expressions: c-examples/filter.c shows how.
+/// expressions: c-examples/tools/filter.c shows how.
 #[no_mangle]
 pub unsafe extern "C" fn pktring_set_filter(
     handle: *mut Handle,
