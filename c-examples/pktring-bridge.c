@@ -169,8 +169,10 @@ static pktring_t *open_end(const char *device)
     check(handle, device, pktring_set_ring(handle, PKTRING_RX, &rx));
     check(handle, device, pktring_set_ring(handle, PKTRING_TX, &tx));
     check(handle, device, pktring_activate(handle));
-    if (pktring_linktype(handle) != 1)
+    if (pktring_linktype(handle) != 1) {
+        pktring_close(handle);
         die(FAILED, "%s: not an Ethernet interface", device);
+    }
     return handle;
 }
 
@@ -208,6 +210,9 @@ static void show(struct ticker *ticker, const struct way *ways)
                 ways[1].to, ways[1].passed, ways[1].dropped);
 }
 
+/* However the program ends. */
+static void close_both(void) { pktring_group_close(handles, 2); }
+
 int main(int argc, char **argv)
 {
     static const struct timespec instant = {0, 20000000};
@@ -219,6 +224,7 @@ int main(int argc, char **argv)
 
     program = "pktring-bridge";
     parse(argc, argv);
+    atexit(close_both);
     handles[0] = open_end(set.device[0]);
     handles[1] = open_end(set.device[1]);
     stop_on_signals(handles, 2);
@@ -253,7 +259,5 @@ int main(int argc, char **argv)
                    stats.dropped);
         failed = failed || ways[i].failed;
     }
-    pktring_close(handles[0]);
-    pktring_close(handles[1]);
     return failed ? FAILED : DONE;
 }

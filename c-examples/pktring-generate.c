@@ -208,8 +208,10 @@ static int generate(void)
     double seconds;
 
     sender_open(&sender, set.device, set.bypass);
-    if (pktring_linktype(sender.handle) != 1)
+    if (pktring_linktype(sender.handle) != 1) {
+        pktring_close(sender.handle);
         die(FAILED, "%s: not an Ethernet interface", set.device);
+    }
     if (set.own_mac)
         use_own_mac();
     stop_on_signals(&sender.handle, 1);

@@ -97,6 +97,8 @@ static pcap_t *open_file(void)
         pcap_open_offline_with_tstamp_precision(set.path, PCAP_TSTAMP_PRECISION_NANO, error);
     int linktype = pktring_linktype(sender.handle);
 
+    if (file == NULL || pcap_datalink(file) != linktype)
+        pktring_close(sender.handle);
     if (file == NULL) {
         /* libpcap says which file when it cannot be opened, but not when it is none. */
         if (strstr(error, set.path) != NULL)

@@ -41,8 +41,12 @@ impl Programs {
             "libpktring.so".to_owned(),
             format!("libpktring.so.{}", SONAME_MAJOR.trim()),
         ] {
-            let _ = fs::remove_file(out.join(&link));
-            symlink(&library, out.join(&link)).unwrap();
+            let link = out.join(&link);
+            if fs::read_link(&link).is_ok_and(|to| to == library) {
+                continue; // programs of other tests may be starting with it
+            }
+            let _ = fs::remove_file(&link);
+            symlink(&library, &link).unwrap();
         }
         let root = env!("CARGO_MANIFEST_DIR");
         let made = Command::new("make")
@@ -378,10 +382,12 @@ fn an_interrupt_loses_nothing_that_the_ring_held() {
                 "pktring-capture -t {threads} -w {} vb",
                 file.display()
             ));
-            send("va", &mixed(2000));
+            // Fewer than a host's backlog holds: what is lost there never comes to the ring.
+            send("va", &mixed(800));
             let said = text(&capture.stop(0).stderr);
-            assert!(said.contains("2000 packets captured, 2000 received, 0 dropped"));
-            assert_eq!(count(&file), 2000);
+            let wanted = "800 packets captured, 800 received, 0 dropped";
+            assert!(said.contains(wanted), "{threads} threads: {said}");
+            assert_eq!(count(&file), 800);
         }
     });
 }
@@ -395,17 +401,17 @@ fn rotates_files_and_keeps_the_last_ones() {
         link::veth("va", "vb").unwrap();
         let (programs, files) = (Programs::sanitized(), scratch("rotate"));
         let capture = programs.start(&format!(
-            "pktring-capture -C 100K -c 1000 -w {}/all.pcapng vb",
+            "pktring-capture -C 100K -c 800 -w {}/all.pcapng vb",
             files.display()
         ));
-        send("va", &mixed(1000));
+        send("va", &mixed(800));
         capture.finish(0);
         let all: Vec<PathBuf> = fs::read_dir(&files)
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .collect();
         assert!(all.len() > 4, "{all:?}");
-        assert_eq!(all.iter().map(|file| count(file)).sum::<usize>(), 1000);
+        assert_eq!(all.iter().map(|file| count(file)).sum::<usize>(), 800);
 
         let capture = programs.start(&format!(
             "pktring-capture -G 0.2 -W 2 -d 1.1 -w {}/last.pcapng vb",
@@ -596,7 +602,7 @@ fn a_full_disk_leaves_a_readable_file() {
         let disk = files.join("disk");
         fs::create_dir(&disk).unwrap();
         let script = format!(
-            "mount -t tmpfs -o size=256k none {0} && {1} -w {0}/f.pcapng -c 2000 vb; \
+            "mount -t tmpfs -o size=256k none {0} && {1} -w {0}/f.pcapng -c 800 vb; \
              status=$?; cp {0}/f.pcapng {2}/kept.pcapng; exit $status",
             disk.display(),
             programs.0.join("pktring-capture").display(),
@@ -606,7 +612,7 @@ fn a_full_disk_leaves_a_readable_file() {
         command.args(["-m", "sh", "-c", &script]);
         let capture = Running::start_now(&mut command);
         sleep(Duration::from_millis(1000));
-        send("va", &mixed(2000));
+        send("va", &mixed(800));
         let said = text(&capture.finish(1).stderr);
         let kept = count(&files.join("kept.pcapng"));
         let wanted = format!("No space left on device; {kept} packets are in it");
