@@ -5,7 +5,7 @@
 mod inject;
 mod options;
 
-use inject::{fail, mappings, watch, Possessions};
+use inject::{fail, pages, watch, Possessions};
 use libc::*;
 use netns::{isolated, link, PlainSocket};
 use options::{frame, Ring, LIMIT};
@@ -59,6 +59,11 @@ fn told(errno: c_int) -> c_int {
         EACCES => EPERM,
         other => other,
     }
+}
+
+/// Whether this is how a refused filter is told: EPERM means there that it is locked.
+fn is_locked_filter(call: &str, errno: c_int, code: c_int, text: &str) -> bool {
+    (call, errno, code) == ("setsockopt", EPERM, -EBUSY) && text.contains("locked")
 }
 
 /// A small ring, for speed.
@@ -120,7 +125,12 @@ fn sweep(configure: impl Fn() -> Ring) -> usize {
             let before = Possessions::now();
             let code = fail(at, *errno, || activate(&handle));
             let what = format!("{call} (call {at} of {calls:?}) with errno {errno}");
-            assert_eq!(code, -told(*errno), "{what}: {}", handle.error());
+            let locked = is_locked_filter(call, *errno, code, &handle.error());
+            assert!(
+                code == -told(*errno) || locked,
+                "{what}: {}",
+                handle.error()
+            );
             assert!(handle.error().len() > 15, "{what}: {:?}", handle.error());
             assert_eq!(Possessions::now(), before, "{what}");
             if *errno == errnos(call)[0] {
@@ -171,8 +181,8 @@ fn sweep_open(open: impl Fn(*mut c_char) -> bool) {
         let (opened, calls) = watch(|| open(text.as_mut_ptr()));
         assert!(opened);
         let before = Possessions::now();
-        let mut grown = Vec::new();
-        for _ in 0..2 {
+        let mut size = Vec::new();
+        for _ in 0..4 {
             for (at, call) in calls.iter().enumerate() {
                 for errno in errnos(call) {
                     text[0] = 0;
@@ -187,14 +197,16 @@ fn sweep_open(open: impl Fn(*mut c_char) -> bool) {
                         continue;
                     }
                     assert!(!opened, "{what}");
-                    assert_eq!(code, Some(told(*errno)), "{what}");
+                    let locked = is_locked_filter(call, *errno, -code.unwrap(), said);
+                    assert!(code == Some(told(*errno)) || locked, "{what}");
                     assert!(said.len() > 15, "{what}");
                     assert_eq!(Possessions::now(), before, "{what}");
                 }
             }
-            grown.push(mappings());
+            size.push(pages());
         }
-        assert_eq!(grown[0], grown[1], "memory is left behind");
+        // A page left by each failure would be more than this.
+        assert!(size[3] < size[0] + 3 * 8, "memory is left behind: {size:?}");
     });
 }
 
@@ -269,6 +281,7 @@ fn a_pending_error_that_cannot_be_read_is_told() {
         assert_eq!(code, -ENETDOWN);
         link::set_up("vb").unwrap();
         link::wait_up("vb").unwrap();
+        link::wait_up("va").unwrap();
         PlainSocket::sender("va").unwrap().send(&frame(1)).unwrap();
         assert_eq!(handle.numbers(1), [1]);
         let at = calls.iter().position(|call| *call == "getsockopt").unwrap();
@@ -277,6 +290,7 @@ fn a_pending_error_that_cannot_be_read_is_told() {
         assert!(handle.error().contains("SO_ERROR"), "{}", handle.error());
         link::set_up("vb").unwrap();
         link::wait_up("vb").unwrap();
+        link::wait_up("va").unwrap();
         PlainSocket::sender("va").unwrap().send(&frame(2)).unwrap();
         assert_eq!(handle.numbers(1), [2], "the handle goes on");
     });
@@ -321,7 +335,7 @@ fn a_filter_that_cannot_be_attached_leaves_the_old_one() {
         };
         // SAFETY: the handle is open; a program of one instruction.
         let filter = || unsafe { pktring_set_filter(handle.0, &nothing, 1) };
-        for errno in [EINVAL, ENOMEM, EPERM, EFAULT] {
+        for errno in [EINVAL, ENOMEM, EFAULT] {
             assert_eq!(fail(0, errno, filter), -errno, "{}", handle.error());
         }
         PlainSocket::sender("va").unwrap().send(&frame(3)).unwrap();
