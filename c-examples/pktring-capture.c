@@ -279,21 +279,22 @@ static bool survivable(pktring_t *handle, int result)
     return false;
 }
 
-/* Takes what the ring holds: lets nothing new in, and waits until the kernel has handed over
- * the block that it was filling. */
+/* Takes what the ring holds: goes on until the kernel must have handed over the block that it was
+ * filling. */
 static void drain(pktring_t *handle)
 {
-    static const struct pktring_insn nothing = {0x06, 0, 0, 0};
     struct pktring_ring ring = {.size = sizeof ring};
-    int result, patience_ms = 100;
+    uint64_t deadline = monotonic_ns() + 100000000;
+    int result;
 
-    if (pktring_set_filter(handle, &nothing, 1) != 0)
-        return;
     if (pktring_get_ring(handle, PKTRING_RX, &ring) == 0 && ring.retire_timeout_ms < 10000)
-        patience_ms = 10 + 2 * (int)ring.retire_timeout_ms;
+        deadline += 2 * ring.retire_timeout_ms * UINT64_C(1000000);
     do
-        result = pktring_dispatch(handle, AT_ONCE, patience_ms, take, handle);
-    while (result > 0 || result == -ECANCELED || result == -EBADMSG);
+        result = pktring_dispatch(handle, AT_ONCE, 20, take, handle);
+    while ((result >= 0 || result == -ECANCELED || result == -EBADMSG) &&
+           monotonic_ns() < deadline);
+    if (result < 0 && result != -ECANCELED && result != -EBADMSG)
+        complain("%s: %s", set.device, pktring_geterr(handle));
 }
 
 static void *receive(void *handle)
