@@ -168,6 +168,17 @@ impl Running {
         while !has_socket() && Instant::now() < deadline {
             sleep(Duration::from_millis(10));
         }
+        // The tools take care of SIGINT last, when all their rings are there.
+        let status = format!("/proc/{}/status", self.child.id());
+        let catches_interrupt = || {
+            let status = fs::read_to_string(&status).unwrap_or_default();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            caught.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).unwrap_or(0) & 2 != 0)
+        };
+        let is_tool = self.name.contains("/pktring-") && !self.name.contains("valgrind");
+        while is_tool && !catches_interrupt() && Instant::now() < deadline {
+            sleep(Duration::from_millis(10));
+        }
         sleep(Duration::from_millis(250));
     }
 
