@@ -120,6 +120,11 @@ fn programs_built_with_the_baseline_keep_running() {
             .arg(&library)
             .status();
         assert!(status.unwrap().success());
+        // Where this tree lies is nobody's business.
+        let baseline = root().join("abi/pktring.abi");
+        let text = fs::read_to_string(&baseline).unwrap();
+        let place = format!("{}/", work().display());
+        fs::write(&baseline, text.replace(&place, "")).unwrap();
     }
     let complaints = complaints(&library);
     assert!(
