@@ -44,7 +44,7 @@ int main(int argc, char **argv)
 
 	unsigned first = 0;
 	uint64_t cpu = cpu_ns(), wall = now_ns();
-	while (sent < count && !stopping && now_ns() - wall < 20000000000u) {
+	while (sent < count && !stopping && now_ns() - wall < 50000000000u) {
 		sent += transmitter->send(&plan, first);
 		calls++;
 		first = first + 2 * plan.batch > POOL ? 0 : first + plan.batch;

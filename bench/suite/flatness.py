@@ -1,7 +1,6 @@
 """Does the cost of a frame stay flat as the work grows? Ring size, number of handles, frame
 size. Each row is a ratio to the middle of its own range, measured in the same rounds."""
 
-import os
 import time
 
 from .network import FAR, NEAR, realtime
@@ -24,7 +23,8 @@ def record(suite, prefix, found, middle, unit="ns/frame"):
 def rings(suite):
     """All rings open at once; the fill fits the smallest, so only the ring differs."""
 
-    room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") // MIB
+    with open("/proc/meminfo") as file:
+        room = next(int(line.split()[1]) >> 10 for line in file if line.startswith("MemAvailable"))
     sizes = [mib for mib in RINGS if 2 * mib < room]
     if sizes != RINGS:
         suite.say(f"flatness/ring: {room} MiB free, largest ring measured is {sizes[-1]} MiB")

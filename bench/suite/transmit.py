@@ -52,7 +52,7 @@ def measure(suite, prefix, names, size, rounds):
             row = {}
             for name in shuffled([*names, names[0] + TWIN]):
                 answer = once(name, size)
-                delivered.setdefault(name, []).append(answer["arrived"] / answer["sent"])
+                delivered.setdefault(name, []).append(answer["arrived"] / max(1, answer["sent"]))
                 if answer["arrived"] >= COUNT // 2:
                     row[name] = answer["cpu_ns"] / answer["arrived"]
             cpu.add(row)
