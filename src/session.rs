@@ -177,6 +177,9 @@ impl Session {
                 None => return Ok(false),
             };
             let woken = sleeper.sleep(self.sleep_ms(&deadline))?;
+            if !woken.event && !woken.timeout {
+                interrupt.quiet();
+            }
             if woken.error {
                 self.link.take_error(&self.socket)?;
             }

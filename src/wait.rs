@@ -59,6 +59,17 @@ impl Interrupt {
         self.broken.load(Ordering::Relaxed) || self.closing.load(Ordering::Relaxed)
     }
 
+    /// Takes back an event without a request behind it: one whose request was seen and taken
+    /// before the event was raised. It would end every sleep at once.
+    pub fn quiet(&self) {
+        if !self.pending() {
+            self.event.clear();
+            if self.pending() {
+                self.event.raise();
+            }
+        }
+    }
+
     /// The pending request, if any. A breakloop is reported once.
     pub fn check(&self) -> Result<()> {
         if self.closing() {
