@@ -8,10 +8,19 @@ use std::sync::Mutex;
 
 /// A 64-bit counter that one thread raises and any thread reads.
 ///
-/// The single writer needs no locked instruction: a relaxed load and store is one plain add.
-/// Relaxed is enough because a counter orders nothing; it only has to be whole.
+/// The single writer needs no locked instruction: a load and a store is one plain add. For a
+/// count that only has to be whole, relaxed is enough. Where several are read together it matters
+/// in which order they were set: see [`SET`].
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
+
+/// How a counter is set that is read together with others; [`Counter::seen`] reads it. On x86 a
+/// plain store. tests/ordering.rs shows that nothing weaker will do.
+pub const SET: Ordering = Ordering::Release;
+
+/// How such a counter is read: whoever sees what it was set to also sees what the writer set
+/// before. Pairs with [`SET`].
+pub const SEEN: Ordering = Ordering::Acquire;
 
 impl Counter {
     /// Adds `n`. Only the thread that owns this direction of the handle may call it.
@@ -21,22 +30,21 @@ impl Counter {
         self.0.store(sum, Ordering::Relaxed);
     }
 
-    /// Takes `n` off. For the owning thread, as [`Counter::add`].
-    #[inline(always)]
-    pub fn sub(&self, n: u64) {
-        self.add(n.wrapping_neg());
-    }
-
     /// Sets the count. For the owning thread, as [`Counter::add`].
     #[inline(always)]
     pub fn set(&self, count: u64) {
-        self.0.store(count, Ordering::Relaxed);
+        self.0.store(count, SET);
     }
 
     /// The count so far.
     #[inline(always)]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// The count so far, and with it everything that was set before it.
+    fn seen(&self) -> u64 {
+        self.0.load(SEEN)
     }
 }
 
@@ -50,7 +58,9 @@ pub struct RxCounters {
     pub next: Counter,
     /// Release point: number of the oldest frame that is still held.
     pub release: Counter,
-    /// Frames behind the release point that are back already, or that nobody ever got.
+    /// Frames behind the release point that are back already, or that nobody ever got. Raised
+    /// before `next` passes such a frame and lowered after `release` has, so that whoever looks on
+    /// takes it for held at no time.
     pub gone: Counter,
     /// Numbers that went to no frame for the caller.
     pub skipped: Counter,
@@ -78,16 +88,30 @@ impl RxCounters {
         numbers.wrapping_sub(self.skipped.get())
     }
 
-    /// Frames that the caller holds. Exact when asked by the thread that receives.
+    /// Notes `n` more frames that are back before their turn, or go to nobody.
+    pub fn add_gone(&self, n: u64) {
+        self.gone.set(self.gone.get().wrapping_add(n));
+    }
+
+    /// Notes that the release point has passed `n` such frames.
+    pub fn pass_gone(&self, n: u64) {
+        self.gone.set(self.gone.get().wrapping_sub(n));
+    }
+
+    /// Frames that the caller holds, or held at some moment of this call if another thread
+    /// receives meanwhile.
     pub fn held(&self) -> u64 {
-        // Gone first: a release in between makes the result too large for a moment, not negative.
-        let (gone, release) = (self.gone.get(), self.release.get());
-        let held = self.next.get().wrapping_sub(release).wrapping_sub(gone);
-        // Raced by the receiving thread: none or next to none.
-        if held > u64::MAX / 2 {
-            0
-        } else {
-            held
+        // As long as the receiving thread gives frames back in between, what was read does not
+        // belong together. It does not take long: the counters share a cache line or two, so that
+        // the other thread hardly gets at them before all are read.
+        loop {
+            let (gone, release) = (self.gone.seen(), self.release.seen());
+            let next = self.next.seen();
+            if (gone, release) == (self.gone.seen(), self.release.seen()) {
+                let held = next.wrapping_sub(release).wrapping_sub(gone);
+                // Below 0 while the release point passes frames that are gone.
+                return if held > u64::MAX / 2 { 0 } else { held };
+            }
         }
     }
 }

@@ -9,12 +9,15 @@
 //!
 //! What is handed over are two slots, each of two cells (a header and data, or two frames of a
 //! block), for more laps than there are slots.
+//!
+//! And how many frames are held, counted by a thread that looks on, in the same way.
 
 use loom::cell::UnsafeCell;
-use loom::sync::atomic::{AtomicU32, Ordering};
+use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use loom::sync::Arc;
 use loom::thread;
 use pktring::ring::status::{GIVE, TAKE};
+use pktring::stats::{SEEN, SET};
 
 const SLOTS: usize = 2;
 const LAPS: u32 = 3;
@@ -180,4 +183,71 @@ fn a_commit_that_is_relaxed_is_found_out() {
 #[should_panic(expected = "Causality violation")]
 fn a_completion_that_is_read_relaxed_is_found_out() {
     transmit(WEAK_TAKE);
+}
+
+/// The counters that `RxCounters::held` reads together.
+#[derive(Default)]
+struct Counters {
+    next: AtomicU64,
+    release: AtomicU64,
+    gone: AtomicU64,
+}
+
+impl Counters {
+    /// As in src/stats.rs; `None` where that would look again.
+    fn held(&self, seen: Ordering) -> Option<u64> {
+        let (gone, release) = (self.gone.load(seen), self.release.load(seen));
+        let next = self.next.load(seen);
+        let still = (gone, release) == (self.gone.load(seen), self.release.load(seen));
+        still.then(|| {
+            let held = next.wrapping_sub(release).wrapping_sub(gone);
+            if held > u64::MAX / 2 {
+                0
+            } else {
+                held
+            }
+        })
+    }
+}
+
+/// One thread takes frames and gives each back before the next, while another counts what is held.
+fn count(set: Ordering, seen: Ordering) {
+    loom::model(move || {
+        let counters = Arc::new(Counters::default());
+        let receiver = {
+            let counters = Arc::clone(&counters);
+            thread::spawn(move || {
+                for taken in 1..=2 {
+                    counters.next.store(taken, set);
+                    counters.release.store(taken, set);
+                }
+                // One that nobody gets.
+                counters.gone.store(1, set);
+                counters.next.store(3, set);
+                counters.release.store(3, set);
+                counters.gone.store(0, set);
+            })
+        };
+        let held = counters.held(seen);
+        assert!(held.unwrap_or(0) <= 1, "{held:?} are held");
+        receiver.join().unwrap();
+        assert_eq!(counters.held(seen), Some(0));
+    });
+}
+
+#[test]
+fn frames_are_never_counted_as_held_that_were_not() {
+    count(SET, SEEN);
+}
+
+#[test]
+#[should_panic(expected = "are held")]
+fn a_counter_that_is_set_relaxed_is_found_out() {
+    count(Ordering::Relaxed, SEEN);
+}
+
+#[test]
+#[should_panic(expected = "are held")]
+fn a_counter_that_is_read_relaxed_is_found_out() {
+    count(SET, Ordering::Relaxed);
 }

@@ -157,11 +157,8 @@ impl<F: Format> SlotRing<F> {
             if self.is_wanted(status) {
                 return Ok(status);
             }
-            self.advance_reader();
-            counters.next.set(number.wrapping_add(1));
-            counters.skipped.add(1);
             counters.filtered.add(1);
-            self.release(number, counters);
+            self.pass(counters);
         }
     }
 
@@ -286,19 +283,32 @@ impl<F: Format> SlotRing<F> {
     #[cold]
     #[inline(never)]
     fn corrupt(&mut self, what: &'static str, value: u64, counters: &RxCounters) -> Step {
-        let number = counters.next.get();
         self.fault = Fault {
             what,
             value,
             index: self.reader.index,
             skipped: 1,
         };
-        self.advance_reader();
-        counters.next.set(number.wrapping_add(1));
-        counters.skipped.add(1);
         counters.corrupt.add(1);
-        self.release(number, counters);
+        self.pass(counters);
         Step::Corrupt
+    }
+
+    /// Gives the slot under the reader back, which nobody will have held.
+    fn pass(&mut self, counters: &RxCounters) {
+        let (at, number) = (self.reader.at, counters.next.get());
+        let after = number.wrapping_add(1);
+        self.advance_reader();
+        counters.skipped.add(1);
+        counters.add_gone(1);
+        counters.next.set(after);
+        if counters.release.get() == number {
+            self.advance_releaser();
+            counters.release.set(after);
+            counters.pass_gone(1);
+        }
+        // Last: from here on the kernel may fill the slot.
+        F::Status::store(&self.ring, at, libc::TP_STATUS_KERNEL);
     }
 
     /// Hands the slot of frame `number` to the kernel; false when it is not held.
@@ -329,8 +339,8 @@ impl<F: Format> SlotRing<F> {
             && F::Status::load(&self.ring, self.releaser.at) == Some(libc::TP_STATUS_KERNEL)
         {
             self.advance_releaser();
-            counters.release.add(1);
-            counters.gone.sub(1);
+            counters.release.set(counters.release.get().wrapping_add(1));
+            counters.pass_gone(1);
         }
     }
 
@@ -348,7 +358,7 @@ impl<F: Format> SlotRing<F> {
             Some(status) if status != libc::TP_STATUS_KERNEL => {}
             _ => return false,
         }
-        counters.gone.add(1);
+        counters.add_gone(1);
         F::Status::store(&self.ring, at, libc::TP_STATUS_KERNEL)
     }
 }

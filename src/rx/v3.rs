@@ -325,9 +325,9 @@ impl BlockRing {
     fn skip_phantom(&mut self, next_offset: u32, counters: &RxCounters) {
         let (at, number, current) = (self.at, counters.next.get(), self.current());
         self.at = at + next_offset as usize;
-        counters.next.set(number.wrapping_add(1));
         counters.skipped.add(1);
         self.mark_gone(current, counters);
+        counters.next.set(number.wrapping_add(1));
         if counters.release.get() == number {
             self.skip_gone(at, counters);
         } else {
@@ -338,7 +338,7 @@ impl BlockRing {
     /// Notes one more frame of block `index` that is back before its turn.
     fn mark_gone(&mut self, index: usize, counters: &RxCounters) {
         self.held[index].gone += 1;
-        counters.gone.add(1);
+        counters.add_gone(1);
     }
 
     /// Gives up the rest of the current block.
@@ -430,8 +430,8 @@ impl BlockRing {
                 break;
             }
             self.held[index].gone -= 1;
-            counters.gone.sub(1);
             counters.release.set(release.wrapping_add(1));
+            counters.pass_gone(1);
             if counters.release.get() == held.end() {
                 at = match self.give_back(index, counters) {
                     Some(first) => first,
@@ -448,13 +448,12 @@ impl BlockRing {
     /// that is held. Returns the offset of that one's first frame, if there is one.
     fn give_back(&mut self, index: usize, counters: &RxCounters) -> Option<usize> {
         let block = std::mem::take(&mut self.held[index]);
-        counters.gone.sub(block.gone.into());
         self.held_blocks -= 1;
         let status = index * self.block_size + block::STATUS;
         Word32::store(&self.ring, status, libc::TP_STATUS_KERNEL);
         if index != self.oldest {
             // Back before its turn: all of it is gone until the release point has passed it.
-            counters.gone.add(block.count.into());
+            counters.add_gone(u64::from(block.count).wrapping_sub(block.gone.into()));
             return None;
         }
         let release = if self.held_blocks == 0 {
@@ -466,8 +465,12 @@ impl BlockRing {
             }
             self.held[self.oldest].first
         };
-        counters.gone.sub(release.wrapping_sub(block.end()));
         counters.release.set(release);
+        counters.pass_gone(
+            release
+                .wrapping_sub(block.end())
+                .wrapping_add(block.gone.into()),
+        );
         if self.held_blocks == 0 {
             self.release_stop = release.wrapping_add(1);
             return None;
