@@ -176,10 +176,7 @@ impl Session {
                 Some(sleeper) => sleeper,
                 None => return Ok(false),
             };
-            let woken = sleeper.sleep(self.sleep_ms(&deadline))?;
-            if !woken.event && !woken.timeout {
-                interrupt.quiet();
-            }
+            let woken = sleeper.sleep(interrupt, self.sleep_ms(&deadline))?;
             if woken.error {
                 self.link.take_error(&self.socket)?;
             }

@@ -61,7 +61,7 @@ impl Interrupt {
 
     /// Takes back an event without a request behind it: one whose request was seen and taken
     /// before the event was raised. It would end every sleep at once.
-    pub fn quiet(&self) {
+    fn quiet(&self) {
         if !self.pending() {
             self.event.clear();
             if self.pending() {
@@ -92,8 +92,6 @@ impl Interrupt {
 /// What a sleep was ended by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Woken {
-    /// The kernel moved frames, or the socket became writable.
-    pub event: bool,
     /// The socket has a pending error.
     pub error: bool,
     /// Time ran out.
@@ -117,22 +115,22 @@ impl Sleeper {
         Ok(Sleeper { epoll })
     }
 
-    /// Sleeps at most `timeout_ms` (-1: without limit). A signal ends the sleep as a plain event
-    /// does: the caller looks again and goes on with the time that is left.
-    pub fn sleep(&self, timeout_ms: i32) -> Result<Woken> {
+    /// Sleeps at most `timeout_ms` (-1: without limit), or until there is a request. A signal
+    /// ends the sleep as a plain event does: the caller looks again and goes on with the time that
+    /// is left.
+    pub fn sleep(&self, interrupt: &Interrupt, timeout_ms: i32) -> Result<Woken> {
+        let mut woken = Woken::default();
         let ready = match self.epoll.wait(timeout_ms) {
             Ok(ready) => ready,
-            Err(libc::EINTR) => [Some((WAKE, 0)), None],
+            Err(libc::EINTR) => return Ok(woken),
             Err(errno) => return Err(Error::system("epoll_wait", errno)),
         };
-        let mut woken = Woken {
-            timeout: ready[0].is_none(),
-            ..Woken::default()
-        };
+        woken.timeout = ready[0].is_none();
         for (token, events) in ready.iter().flatten() {
             if *token == SOCKET {
-                woken.event = true;
                 woken.error |= events & libc::EPOLLERR as u32 != 0;
+            } else {
+                interrupt.quiet();
             }
         }
         Ok(woken)

@@ -4,8 +4,12 @@ mod common;
 mod inject;
 
 use common::{frames, process::thread_cpu_time, ring, small_ring, Pktring};
-use netns::{isolated, link, PlainSocket};
+use netns::{isolated, link, throttle, PlainSocket, Throttle};
 use pktring::capi::geometry::{PKTRING_RX, PKTRING_TX, PKTRING_V2, PKTRING_V3};
+use pktring::capi::handle::Handle;
+use pktring::capi::wait::pktring_wait;
+use std::cell::Cell;
+use std::ptr::null_mut;
 use std::time::Duration;
 
 #[test]
@@ -103,5 +107,66 @@ fn a_frame_that_was_committed_is_the_kernels_and_no_longer_the_callers() {
             assert_eq!(sent, frames::frame_of_length(7, 100));
             assert_eq!(handle.stats().tx_frames, 1);
         }
+    });
+}
+
+/// Leaves the handle with an event whose request is gone: between the mark and the event of a
+/// breakloop, a wait sees the mark and takes it.
+fn leave_a_stale_event(handle: &Pktring, direction: u32) {
+    thread_local!(static WHERE: Cell<(*mut Handle, u32)> = const { Cell::new((null_mut(), 0)) });
+    fn take_the_request() {
+        let (handle, direction) = WHERE.get();
+        // SAFETY: the handle is open.
+        let code = unsafe { pktring_wait(handle, direction, 0) };
+        assert_eq!(code, -libc::ECANCELED);
+    }
+    WHERE.set((handle.raw(), direction));
+    inject::before_write(take_the_request, || handle.breakloop());
+}
+
+/// Times that the sleep of `body` ended.
+fn sleeps<T>(body: impl FnOnce() -> T) -> (T, usize) {
+    let (result, calls) = inject::watch(body);
+    let sleeps = calls.iter().filter(|call| **call == "epoll_wait").count();
+    (result, sleeps)
+}
+
+#[test]
+fn a_breakloop_event_whose_request_was_taken_before_does_not_make_a_wait_spin() {
+    isolated(|| {
+        link::veth("va", "vb").unwrap();
+        let handle = Pktring::capture("vb", PKTRING_V2, &small_ring(PKTRING_V2, 64));
+        leave_a_stale_event(&handle, PKTRING_RX);
+        let (code, sleeps) = sleeps(|| handle.wait_rx(300));
+        assert_eq!(code, Ok(0));
+        assert!((1..20).contains(&sleeps), "{sleeps} sleeps");
+    });
+}
+
+#[test]
+fn a_breakloop_event_whose_request_was_taken_before_does_not_make_a_flush_spin() {
+    isolated(|| {
+        link::veth("va", "vb").unwrap();
+        // Lets out one frame of this length at once, the next a second later.
+        let one_a_second = Throttle {
+            rate: 1000,
+            burst: 1600,
+            waiting: 200_000,
+        };
+        throttle("vb", one_a_second).unwrap();
+        let handle = Pktring::open("vb")
+            .version(PKTRING_V2)
+            .ring(PKTRING_TX, &ring(16384, 4, 2048))
+            .activate();
+        for number in 0..3 {
+            let frame = frames::frame_of_length(number, 1000);
+            assert!(handle.put(&frame, number).unwrap());
+        }
+        leave_a_stale_event(&handle, PKTRING_TX);
+        let (left, sleeps) = sleeps(|| handle.flush(300));
+        assert_eq!(left, Ok(2));
+        assert!((1..20).contains(&sleeps), "{sleeps} sleeps");
+        netns::unthrottle("vb").unwrap();
+        assert_eq!(handle.flush(1000), Ok(0));
     });
 }

@@ -74,9 +74,9 @@ impl Kernel for Outlet<'_> {
 
     fn wait(&mut self, ns: u64) -> Result<()> {
         match self.sleep {
-            Some((sleeper, _)) => {
-                let ms = ns / 1_000_000 + 1;
-                sleeper.sleep(ms.min(i32::MAX as u64) as i32).map(|_| ())
+            Some((sleeper, interrupt)) => {
+                let ms = (ns / 1_000_000 + 1).min(i32::MAX as u64) as i32;
+                sleeper.sleep(interrupt, ms).map(|_| ())
             }
             None => {
                 sleep_ns(ns.min(SLICE_NS));

@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::os::raw::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
 
-/// More calls than any step makes.
+/// More calls than any step makes; of what makes more, the first are known.
 const MOST: usize = 256;
 
 thread_local! {
@@ -17,6 +17,8 @@ thread_local! {
     static NAMES: Cell<[&'static str; MOST]> = const { Cell::new([""; MOST]) };
     /// Which call fails from now on and how: position and errno value.
     static FAILURE: Cell<Option<(usize, c_int)>> = const { Cell::new(None) };
+    /// What happens before the next write(2).
+    static BEFORE_WRITE: Cell<Option<fn()>> = const { Cell::new(None) };
     /// What PACKET_STATISTICS answers in the kernel's stead: packets and drops.
     static STATISTICS: Cell<Option<[c_uint; 2]>> = const { Cell::new(None) };
 }
@@ -39,7 +41,7 @@ fn run<T>(failure: Option<(usize, c_int)>, body: impl FnOnce() -> T) -> (T, Vec<
     WATCHING.set(true);
     let result = body();
     WATCHING.set(false);
-    (result, NAMES.get()[..COUNT.get()].to_vec())
+    (result, NAMES.get()[..COUNT.get().min(MOST)].to_vec())
 }
 
 /// Runs `body` with a kernel that has counted so much since it was asked last.
@@ -50,6 +52,14 @@ pub fn with_statistics<T>(packets: c_uint, drops: c_uint, body: impl FnOnce() ->
     result
 }
 
+/// Runs `body`, with `hook` ahead of its first write(2).
+pub fn before_write<T>(hook: fn(), body: impl FnOnce() -> T) -> T {
+    BEFORE_WRITE.set(Some(hook));
+    let result = body();
+    assert!(BEFORE_WRITE.take().is_none(), "nothing was written");
+    result
+}
+
 /// Counts a call, and says whether it is the one to fail.
 fn fails(name: &'static str) -> bool {
     if !WATCHING.get() {
@@ -57,7 +67,9 @@ fn fails(name: &'static str) -> bool {
     }
     let at = COUNT.get();
     let mut names = NAMES.get();
-    names[at] = name;
+    if let Some(place) = names.get_mut(at) {
+        *place = name;
+    }
     NAMES.set(names);
     COUNT.set(at + 1);
     match FAILURE.get() {
@@ -113,6 +125,16 @@ pass_on! {
         SYS_sendto(fd, data, len, flags, to, to_len);
     sendmmsg(fd: c_int, messages: *mut c_void, count: c_uint, flags: c_int) -> c_int,
         SYS_sendmmsg(fd, messages, count, flags);
+}
+
+/// As in libc.
+#[no_mangle]
+pub unsafe extern "C" fn write(fd: c_int, data: *const c_void, len: usize) -> isize {
+    if let Some(hook) = BEFORE_WRITE.take() {
+        hook();
+    }
+    // SAFETY: the caller's arguments.
+    unsafe { libc::syscall(libc::SYS_write, fd, data, len) as isize }
 }
 
 /// As in libc.
