@@ -86,11 +86,8 @@ impl Session {
         fanout: Option<Fanout>,
         interrupt: &Interrupt,
     ) -> Result<Session> {
-        let sleeper = |wanted: bool, events: i32| {
-            wanted
-                .then(|| Sleeper::new(&socket, interrupt, events))
-                .transpose()
-        };
+        let sleeper =
+            |wanted: bool, events: i32| wanted.then(|| Sleeper::new(interrupt, events)).transpose();
         let (rx, tx) = (rings.rx.is_some(), rings.tx.is_some());
         Ok(Session {
             rx_sleeper: sleeper(rx, libc::EPOLLIN)?,
@@ -176,7 +173,7 @@ impl Session {
                 Some(sleeper) => sleeper,
                 None => return Ok(false),
             };
-            let woken = sleeper.sleep(interrupt, self.sleep_ms(&deadline))?;
+            let woken = sleeper.sleep(&self.socket, interrupt, self.sleep_ms(&deadline))?;
             if woken.error {
                 self.link.take_error(&self.socket)?;
             }
@@ -191,6 +188,13 @@ impl Session {
                 spin_end = None;
                 woken_up();
             }
+        }
+    }
+
+    /// The thread that transmits goes on with it. Frames that are sent wake nobody then.
+    pub fn transmits(&self) {
+        for sleeper in [&self.tx_sleeper, &self.both_sleeper].into_iter().flatten() {
+            sleeper.rest(&self.socket);
         }
     }
 

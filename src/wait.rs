@@ -99,26 +99,49 @@ pub struct Woken {
 }
 
 /// One direction's way to sleep.
+///
+/// The socket belongs to the epoll instance from the first sleep on only: a socket that anybody
+/// could be waiting for wakes the waiters for each frame that was sent, which costs a tenth of
+/// sending it, even when nobody sleeps.
 pub struct Sleeper {
     epoll: Epoll,
+    events: i32,
+    /// Whether the socket is in. For the one thread at a time that sleeps here.
+    listening: AtomicBool,
 }
 
 impl Sleeper {
-    /// Sleeps for what `events` (EPOLLIN or EPOLLOUT) of `socket` announce.
-    pub fn new(socket: &PacketSocket, interrupt: &Interrupt, events: i32) -> Result<Sleeper> {
+    /// Sleeps for what `events` (EPOLLIN or EPOLLOUT) of a socket announce.
+    pub fn new(interrupt: &Interrupt, events: i32) -> Result<Sleeper> {
         let fail = |errno| Error::system("epoll", errno);
         let epoll = Epoll::new().map_err(fail)?;
-        epoll
-            .add_socket(socket, events | libc::EPOLLET, SOCKET)
-            .map_err(fail)?;
         epoll.add_event(&interrupt.event, WAKE).map_err(fail)?;
-        Ok(Sleeper { epoll })
+        Ok(Sleeper {
+            epoll,
+            events,
+            listening: AtomicBool::new(false),
+        })
     }
 
     /// Sleeps at most `timeout_ms` (-1: without limit), or until there is a request. A signal
     /// ends the sleep as a plain event does: the caller looks again and goes on with the time that
     /// is left.
-    pub fn sleep(&self, interrupt: &Interrupt, timeout_ms: i32) -> Result<Woken> {
+    ///
+    /// The first sleep ends at once if the socket is ready: that is how what happened before is
+    /// not missed.
+    pub fn sleep(
+        &self,
+        socket: &PacketSocket,
+        interrupt: &Interrupt,
+        timeout_ms: i32,
+    ) -> Result<Woken> {
+        // Relaxed, here and below: one thread at a time uses this.
+        if !self.listening.load(Ordering::Relaxed) {
+            self.epoll
+                .add_socket(socket, self.events | libc::EPOLLET, SOCKET)
+                .map_err(|errno| Error::system("epoll_ctl", errno))?;
+            self.listening.store(true, Ordering::Relaxed);
+        }
         let mut woken = Woken::default();
         let ready = match self.epoll.wait(timeout_ms) {
             Ok(ready) => ready,
@@ -134,5 +157,12 @@ impl Sleeper {
             }
         }
         Ok(woken)
+    }
+
+    /// No sleep follows soon: the socket need not announce anything until then.
+    pub fn rest(&self, socket: &PacketSocket) {
+        if self.listening.swap(false, Ordering::Relaxed) {
+            self.epoll.remove_socket(socket);
+        }
     }
 }

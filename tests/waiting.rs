@@ -393,3 +393,50 @@ fn events_must_be_known_and_have_a_ring() {
         assert_eq!(errno(inactive.dispatch(0, 0, |_| ())), libc::EBUSY);
     });
 }
+
+/// How many epoll instances of this process listen to `fd`.
+fn listeners(fd: i32) -> usize {
+    let infos = std::fs::read_dir("/proc/self/fdinfo").unwrap();
+    infos
+        // Other tests open and close descriptors meanwhile.
+        .filter_map(|info| std::fs::read_to_string(info.ok()?.path()).ok())
+        .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+        .filter(|line| {
+            let mut words = line.split_whitespace();
+            words.next() == Some("tfd:") && words.next() == Some(&fd.to_string())
+        })
+        .count()
+}
+
+#[test]
+fn frames_that_are_sent_wake_nobody_when_nobody_waits() {
+    isolated(|| {
+        link::veth("va", "vb").unwrap();
+        for (version, name) in VERSIONS {
+            let handle = Pktring::open("va")
+                .version(version)
+                .ring(PKTRING_RX, &small_ring(version, 32))
+                .ring(PKTRING_TX, &common::ring(4096, 16, 2048))
+                .activate();
+            assert_eq!(listeners(handle.fd()), 0, "{name}: active");
+            assert!(handle.put(&frames::frame(0), 0).unwrap());
+            handle.flush(LIMIT_MS).unwrap();
+            assert_eq!(
+                listeners(handle.fd()),
+                0,
+                "{name}: after a flush that waits"
+            );
+            assert_eq!(handle.wait_rx(1), Ok(0), "{name}");
+            // Whoever waited to receive once is woken for what comes from then on.
+            assert_eq!(
+                listeners(handle.fd()),
+                1,
+                "{name}: after waiting to receive"
+            );
+            while handle.reserve().unwrap().is_some() {}
+            let failure = handle.wait(PKTRING_RX | PKTRING_TX, 20);
+            assert_eq!(failure, Ok(0), "{name}");
+            assert_eq!(listeners(handle.fd()), 1, "{name}: after waiting for both");
+        }
+    });
+}

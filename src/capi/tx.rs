@@ -262,7 +262,9 @@ pub unsafe extern "C" fn pktring_tx_flush(handle: *mut Handle, timeout_ms: c_int
         let _inside = handle.enter()?;
         let (transmitter, destination) = tx.ring()?;
         let mut kernel = outlet(handle, session, destination);
-        let left = transmitter.flush(&mut kernel, timeout_ms)?;
+        let left = transmitter.flush(&mut kernel, timeout_ms);
+        session.transmits();
+        let left = left?;
         Ok(c_int::try_from(left).unwrap_or(c_int::MAX))
     };
     // SAFETY: the caller passes NULL or a handle, from the thread that transmits.

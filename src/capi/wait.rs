@@ -86,7 +86,7 @@ fn wait(handle: &Handle, events: u32, timeout_ms: c_int) -> Result<u32> {
         return Err(Error::State("the handle has no ring for these events"));
     }
     let mut ready = 0;
-    session.wait_until(
+    let waited = session.wait_until(
         || {
             ready = 0;
             if want_rx {
@@ -106,8 +106,11 @@ fn wait(handle: &Handle, events: u32, timeout_ms: c_int) -> Result<u32> {
         &handle.interrupt,
         timeout_ms,
         || handle.rx_counters.wakeups.add(1),
-    )?;
-    Ok(ready)
+    );
+    if want_tx {
+        session.transmits();
+    }
+    waited.map(|_| ready)
 }
 
 impl RxSide {

@@ -541,6 +541,13 @@ impl Epoll {
         self.add(socket.fd(), events, token)
     }
 
+    /// Takes the packet socket out again.
+    pub fn remove_socket(&self, socket: &PacketSocket) {
+        let none = std::ptr::null_mut();
+        // SAFETY: removing reads no epoll_event.
+        unsafe { libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_DEL, socket.fd(), none) };
+    }
+
     /// Adds an eventfd, level-triggered, with the mark `token`.
     pub fn add_event(&self, event: &EventFd, token: u64) -> Result<(), Errno> {
         self.add(event.0.as_raw_fd(), libc::EPOLLIN, token)

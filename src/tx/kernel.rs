@@ -76,7 +76,7 @@ impl Kernel for Outlet<'_> {
         match self.sleep {
             Some((sleeper, interrupt)) => {
                 let ms = (ns / 1_000_000 + 1).min(i32::MAX as u64) as i32;
-                sleeper.sleep(interrupt, ms).map(|_| ())
+                sleeper.sleep(self.socket, interrupt, ms).map(|_| ())
             }
             None => {
                 sleep_ns(ns.min(SLICE_NS));
