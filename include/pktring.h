@@ -1134,11 +1134,15 @@ int pktring_set_spin(pktring_t *handle, uint32_t microseconds);
  * Set before pktring_activate() it is in place before the first packet: nothing that it
  * rejects is ever delivered. Set later it replaces the filter before it at once: no frame that it
  * rejects is delivered after the call, and none that both accept is lost. The kernel changes
- * over between two packets; frames that are in the ring already are asked about by the library,
- * which runs the same program over what the ring kept of them, for about a second and a lap of
- * the ring. During that time each frame costs some ten nanoseconds more an instruction, later
- * nothing. A frame that was cut so short that the filter cannot see what it asks for is dropped if it
- * came before the call. In a whole block, pktring_iter_next() passes the frames that
+ * over between two packets, and the call waits until it is done with those before, which takes
+ * some milliseconds, 17 on average where this was measured (membarrier(2)); have room in the ring
+ * for what arrives meanwhile. Frames that are in the ring then are asked about by the library when
+ * they are read: it runs the same program over what the ring kept of them, for some ten nanoseconds
+ * an instruction. Those behind cost nothing. Where the kernel cannot be waited for (before Linux
+ * 4.3, with nohz_full, forbidden by seccomp, on a machine with one processor) the call returns at
+ * once, and the library asks about every frame for a second and a lap of the ring; the promise is
+ * the same. A frame that was cut so short that the filter cannot see what it asks for is dropped
+ * if it came before the call. In a whole block, pktring_iter_next() passes the frames that
  * are rejected; frame_count still includes them, and a program that walks the block by itself
  * finds TP_STATUS_USER missing in their status. Frames and blocks that the program holds stay as
  * they are.

@@ -87,7 +87,6 @@ fn nothing_rejected_comes_and_nothing_accepted_is_lost(version: u32) {
     assert_eq!(stats.received, stats.frames + stats.filtered, "{stats:?}");
     assert_eq!(stats.filtered, 48, "5, 7, ..., 99");
     // Once more, over the whole lap of the ring, when frames are not asked about any more.
-    thread::sleep(Duration::from_millis(1100));
     for first in (200..20_200).step_by(500) {
         send(&sender, first..first + 500);
         assert_eq!(ring.numbers(250), even(first..first + 500));
@@ -226,6 +225,171 @@ fn under_load(version: u32) {
     );
 }
 
+/// Changes between filters as fast as that goes, while frames come as fast as that goes, into a
+/// ring that has room for all of them.
+fn under_flood(version: u32) {
+    const COMMON: u32 = 0b010;
+    const FRAMES: u32 = 60_000;
+    let filters = [0b011, 0b110];
+    let sender = veth();
+    let ring = open("vb", version);
+    match version {
+        PKTRING_V3 => ring.receive(1 << 16, 256, 0),
+        _ => ring.receive(1 << 16, 256, 256),
+    }
+    ring.activate();
+    let sent = AtomicBool::new(false);
+    let mut seen = BTreeSet::new();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for first in (1..=FRAMES).step_by(64) {
+                send(&sender, first..(first + 64).min(FRAMES + 1));
+            }
+            sent.store(true, Ordering::SeqCst);
+        });
+        for round in 0.. {
+            let last = sent.load(Ordering::SeqCst);
+            let bits = filters[round % 2];
+            ring.must(set(&ring, &number_has(bits)));
+            // What is there now, and at the end all.
+            let limit = if last { QUIET } else { Duration::ZERO };
+            let mut left = 1000;
+            while let Some(frame) = ring.next_own(limit) {
+                let number = frame.number();
+                assert_ne!(number & bits, 0, "{number} was rejected by {bits:#b}");
+                assert!(seen.insert(number), "{number} came twice");
+                left -= 1;
+                if left == 0 && !last {
+                    break;
+                }
+            }
+            if last {
+                break;
+            }
+        }
+    });
+    let stats = ring.stats();
+    assert_eq!((stats.dropped, stats.corrupt, stats.held), (0, 0, 0));
+    let lost = (1..=FRAMES).find(|number| number & COMMON != 0 && !seen.contains(number));
+    assert_eq!(lost, None, "accepted by both filters");
+    assert!(
+        stats.filtered > 0,
+        "no frame was in the ring at the wrong moment"
+    );
+}
+
+#[test]
+fn v1_changes_under_flood_lose_nothing_and_let_nothing_through() {
+    isolated(|| under_flood(PKTRING_V1));
+}
+
+#[test]
+fn v2_changes_under_flood_lose_nothing_and_let_nothing_through() {
+    isolated(|| under_flood(PKTRING_V2));
+}
+
+#[test]
+fn v3_changes_under_flood_lose_nothing_and_let_nothing_through() {
+    isolated(|| under_flood(PKTRING_V3));
+}
+
+/// Has the kernel refuse membarrier(2) to this thread from now on, as sandboxes do.
+fn refuse_membarrier() {
+    let statement = |code, k| libc::sock_filter {
+        code,
+        jt: 0,
+        jf: 0,
+        k,
+    };
+    let is_membarrier = libc::sock_filter {
+        jt: 0,
+        jf: 1,
+        ..statement(0x15, libc::SYS_membarrier as u32)
+    };
+    let mut program = [
+        statement(0x20, 0), // the number of the system call
+        is_membarrier,
+        statement(0x06, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        statement(0x06, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: the program outlives the call.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let set = libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER,
+            &raw const program,
+        );
+        assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+        let command = libc::MEMBARRIER_CMD_GLOBAL;
+        assert_eq!(libc::syscall(libc::SYS_membarrier, command, 0, 0), -1);
+    }
+}
+
+#[test]
+fn changes_keep_their_promise_where_the_kernel_does_not_say_that_it_is_done() {
+    for version in [PKTRING_V1, PKTRING_V2, PKTRING_V3] {
+        isolated(|| {
+            // In a thread of its own, which nobody uses after it.
+            let refused = thread::spawn(move || {
+                refuse_membarrier();
+                under_flood(version);
+            });
+            refused.join().unwrap();
+        });
+    }
+}
+
+/// Bytes that change in the ring after the kernel has judged a frame: only asking again would see
+/// it.
+fn frames_that_came_later_are_not_asked_about(version: u32) {
+    const BLOCK: u32 = 1 << 16;
+    const SLOT: u32 = 2048;
+    let sender = veth();
+    let ring = open("vb", version);
+    ring.receive(BLOCK, 64, if version == PKTRING_V3 { 0 } else { SLOT });
+    ring.activate();
+    send(&sender, 0..100);
+    ring.must(set(&ring, &numbered(2, 0, u32::MAX)));
+    assert_eq!(ring.numbers(50), even(0..100));
+    // Past the block that was open then; each of these comes in one of its own.
+    for number in [100, 102] {
+        send(&sender, number..number + 1);
+        assert_eq!(ring.numbers(1), [number]);
+    }
+    send(&sender, 104..105);
+    let (held, number) = hold(&ring);
+    assert_eq!(number, 104);
+    send(&sender, 106..107);
+    // The frame behind the one that is held: the next slot, or the first of the next block.
+    let distance = if version == PKTRING_V3 { BLOCK } else { SLOT };
+    let other = held.data.cast_mut().wrapping_add(distance as usize + 14);
+    let other = other.cast::<[u8; 4]>();
+    let end = Instant::now() + LIMIT;
+    // SAFETY: inside of the ring. The kernel, which alone writes there, does so once.
+    unsafe {
+        while other.read_volatile() != 106u32.to_be_bytes() {
+            assert!(Instant::now() < end, "the frame did not come");
+            thread::sleep(Duration::from_millis(1));
+        }
+        other.write_volatile(77u32.to_be_bytes());
+    }
+    assert_eq!(ring.numbers(1), [77], "version {version}");
+    // SAFETY: an open handle, and a frame that is held.
+    ring.must(unsafe { pktring_release(ring.0, &held) });
+}
+
+#[test]
+fn frames_that_came_after_a_change_are_not_asked_about() {
+    for version in [PKTRING_V1, PKTRING_V2, PKTRING_V3] {
+        isolated(|| frames_that_came_later_are_not_asked_about(version));
+    }
+}
+
 /// Ends a thread also where a test fails.
 struct StopAtEnd<'a>(&'a AtomicBool);
 
@@ -233,6 +397,11 @@ impl Drop for StopAtEnd<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
     }
+}
+
+#[test]
+fn v1_changes_under_load_lose_nothing_and_let_nothing_through() {
+    isolated(|| under_load(PKTRING_V1));
 }
 
 #[test]

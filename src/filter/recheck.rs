@@ -1,9 +1,10 @@
 //! Asking a new filter about frames that came through an old one.
 //!
 //! The kernel replaces a filter between two packets, but the packets before are in the ring
-//! already, and one that a processor was about to put there follows a moment later. So every
-//! frame is asked about until a lap of the ring has been read that began when no such packet
-//! could be left.
+//! already, and one that a processor was about to put there follows a moment later. Once the kernel
+//! says that it is done with those, only what stands in the ring then needs asking. Where it does
+//! not say so, every frame is asked about until a lap of the ring has been read that began when no
+//! such packet could be left.
 
 use super::interpret::{self, Packet};
 use crate::sys::call;
@@ -18,25 +19,49 @@ pub struct Recheck {
     program: Vec<sock_filter>,
     /// When the kernel had begun to run it, in nanoseconds since 1970.
     since: u64,
-    /// From this moment on the kernel puts in the ring only what met this filter.
+    /// From this moment on the kernel puts in the ring only what met this filter; 0: from now on.
     until: u64,
-    /// Where the lap ends that was begun then.
+    /// The first place behind what has to be asked about.
     end: Option<u64>,
 }
 
 impl Recheck {
     /// To be called once the kernel runs `program`.
     pub fn new(program: Vec<sock_filter>) -> Recheck {
+        let since = call::realtime_ns();
+        let until = match call::outwait_deliveries() {
+            true => 0,
+            false => call::monotonic_ns() + GRACE_NS,
+        };
         Recheck {
             program,
-            since: call::realtime_ns(),
-            until: call::monotonic_ns() + GRACE_NS,
+            since,
+            until,
             end: None,
         }
     }
 
-    /// Whether what stands at `place` may have come through an earlier filter. Places are numbered
-    /// on from lap to lap; a lap has `lap` of them.
+    /// One that is made when the kernel is done with what met an earlier filter.
+    #[cfg(test)]
+    pub fn done(program: Vec<sock_filter>) -> Recheck {
+        Recheck {
+            program,
+            since: 0,
+            until: 0,
+            end: None,
+        }
+    }
+
+    /// Has the asking end where what is in the ring ends now, if nothing comes behind that needs
+    /// it. Places are numbered on from lap to lap.
+    pub fn limit(&mut self, end: u64) {
+        if self.until == 0 {
+            self.end = Some(end);
+        }
+    }
+
+    /// Whether what stands at `place` may have come through an earlier filter. A lap has `lap`
+    /// places.
     pub fn covers(&mut self, place: u64, lap: u64) -> bool {
         match self.end {
             Some(end) => end.wrapping_sub(place) as i64 > 0,
@@ -68,15 +93,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_kernel_that_is_done_leaves_what_the_ring_holds() {
+        let mut recheck = Recheck::done(Vec::new());
+        recheck.limit(7);
+        assert!(recheck.covers(6, 10));
+        assert!(!recheck.covers(7, 10));
+        recheck.limit(2);
+        assert!(recheck.covers(u64::MAX, 10), "numbers wrap");
+    }
+
+    #[test]
     fn a_whole_lap_is_covered_after_the_grace_period() {
-        let mut recheck = Recheck::new(Vec::new());
+        let mut recheck = Recheck {
+            until: call::monotonic_ns() + GRACE_NS,
+            ..Recheck::done(Vec::new())
+        };
+        recheck.limit(0);
         assert!(recheck.covers(5, 10));
         assert_eq!(recheck.end, None);
-        recheck.until = 0;
+        recheck.until = 1;
         assert!(recheck.covers(100, 10));
         assert!(recheck.covers(109, 10));
         assert!(!recheck.covers(110, 10));
-        recheck.end = Some(2);
-        assert!(recheck.covers(u64::MAX, 10), "numbers wrap");
     }
 }

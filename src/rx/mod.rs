@@ -244,8 +244,8 @@ impl Receiver {
     pub fn set_recheck(&mut self, recheck: Option<Recheck>, counters: &RxCounters) {
         match &mut self.kind {
             Kind::V3 => self.blocks.set_recheck(recheck, counters),
-            Kind::V2(ring) => ring.set_recheck(recheck),
-            Kind::V1(ring) => ring.set_recheck(recheck),
+            Kind::V2(ring) => ring.set_recheck(recheck, counters),
+            Kind::V1(ring) => ring.set_recheck(recheck, counters),
             Kind::None => {}
         }
     }

@@ -127,7 +127,12 @@ impl<F: Format> SlotRing<F> {
 
     #[inline(always)]
     fn status(&self) -> Result<u32, Step> {
-        match F::Status::load(&self.ring, self.reader.at) {
+        self.status_at(self.reader.at)
+    }
+
+    #[inline(always)]
+    fn status_at(&self, at: usize) -> Result<u32, Step> {
+        match F::Status::load(&self.ring, at) {
             Some(status) if status & libc::TP_STATUS_USER != 0 => Ok(status),
             _ => Err(Step::Empty),
         }
@@ -151,7 +156,7 @@ impl<F: Format> SlotRing<F> {
                 .as_mut()
                 .map_or(false, |recheck| recheck.covers(number, lap));
             if !covered {
-                self.set_recheck(None);
+                self.set_recheck(None, counters);
                 return Ok(status);
             }
             if self.is_wanted(status) {
@@ -185,12 +190,30 @@ impl<F: Format> SlotRing<F> {
     }
 
     /// Has every frame that came through an earlier filter asked about.
-    pub fn set_recheck(&mut self, recheck: Option<Recheck>) {
+    pub fn set_recheck(&mut self, mut recheck: Option<Recheck>, counters: &RxCounters) {
+        if let Some(recheck) = &mut recheck {
+            recheck.limit(self.filled_end(counters));
+        }
         self.room = match recheck {
             Some(_) => 0,
             None => self.frame_count,
         };
         self.recheck = recheck;
+    }
+
+    /// Number of the first frame behind all that the kernel has filled in. Between those there
+    /// may be slots that it is still filling: processors do that side by side.
+    fn filled_end(&self, counters: &RxCounters) -> u64 {
+        let (next, mut place) = (counters.next.get(), self.reader);
+        let held = next.wrapping_sub(counters.release.get());
+        let mut end = next;
+        for ahead in 1..=u64::from(self.frame_count).saturating_sub(held) {
+            if self.status_at(place.at).is_ok() {
+                end = next.wrapping_add(ahead);
+            }
+            self.advance(&mut place);
+        }
+        end
     }
 
     /// Whether a frame can be taken.

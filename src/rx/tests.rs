@@ -4,6 +4,8 @@
 //! Not a part of `rx` for the compiler, because taking a frame out of `MaybeUninit` is unsafe,
 //! which `rx` forbids.
 
+use crate::filter::recheck::Recheck;
+use crate::filter::DROP_ALL;
 use crate::frame::{Block, Frame};
 use crate::ring::geometry::{Ring, Version};
 use crate::ring::map::{Mapping, View};
@@ -698,4 +700,93 @@ fn a_slot_without_room_for_data_is_a_frame_of_no_bytes_inside_the_slot() {
         assert!(bench.view.offset_of(last.data) <= place + 160);
         assert_eq!(bench.place(5) % ALIGNMENT, 0);
     }
+}
+
+impl Bench {
+    /// The kernel hands over place `index`: with frame `index`, in a block twice.
+    fn fill(&self, index: usize) {
+        let number = index as u64;
+        match self.version {
+            Version::V3 => self.write_block(index, &[Some(number), Some(number)]),
+            _ => self.write_slot(index, number),
+        }
+        self.set_status(index, TP_STATUS_USER);
+    }
+
+    /// A new filter takes nothing, and the kernel is done with what met the one before.
+    fn reject_what_is_there(&mut self) {
+        let recheck = Recheck::done(DROP_ALL.to_vec());
+        self.receiver.set_recheck(Some(recheck), &self.counters);
+    }
+}
+
+#[test]
+fn what_comes_behind_the_frames_of_an_old_filter_is_not_asked_about() {
+    for version in [Version::V1, Version::V2] {
+        let mut bench = Bench::new(version, 6);
+        bench.fill(0);
+        bench.fill(1);
+        let held = bench.next().unwrap();
+        // Slot 2 is being filled by another processor than slot 3, and ready later.
+        bench.fill(3);
+        bench.reject_what_is_there();
+        bench.fill(2);
+        bench.fill(4);
+        assert_eq!(bench.read(&held), 0, "held before");
+        let next = bench.next().unwrap();
+        assert_eq!(bench.read(&next), 4, "{version:?}");
+        assert_eq!(bench.counters.filtered.get(), 3);
+        bench.fill(5);
+        assert_eq!(bench.next().unwrap().number, next.number + 1);
+        assert_eq!(bench.next().err(), Some(Step::Held), "all are in use");
+    }
+}
+
+#[test]
+fn an_empty_ring_has_nothing_to_ask_about() {
+    for version in [Version::V1, Version::V2] {
+        let mut bench = Bench::new(version, 6);
+        bench.reject_what_is_there();
+        bench.fill(0);
+        let frame = bench.next().unwrap();
+        assert_eq!(bench.read(&frame), 0, "{version:?}");
+    }
+}
+
+#[test]
+fn a_ring_that_is_full_is_asked_about_once_round() {
+    for version in VERSIONS {
+        let mut bench = Bench::new(version, 6);
+        for index in 0..6 {
+            bench.fill(index);
+        }
+        let held = bench.next().unwrap();
+        bench.reject_what_is_there();
+        assert!(bench.next().is_err());
+        let frames = bench.counters.filtered.get();
+        assert_eq!(frames, if version == Version::V3 { 11 } else { 5 });
+        assert!(bench.release(&held));
+        // The block that the kernel would have had open counts as well, if there was one.
+        for index in 0..2 {
+            bench.fill(index);
+        }
+        let next = bench.next().unwrap();
+        assert_eq!(bench.read(&next), u64::from(version == Version::V3));
+    }
+}
+
+#[test]
+fn blocks_are_asked_about_up_to_the_one_that_the_kernel_had_open() {
+    let mut bench = Bench::new(Version::V3, 6);
+    for index in 0..3 {
+        bench.fill(index);
+    }
+    let held = bench.next().unwrap();
+    bench.reject_what_is_there();
+    for index in 3..5 {
+        bench.fill(index);
+    }
+    let next = bench.next().unwrap();
+    assert_eq!((bench.read(&held), bench.read(&next)), (0, 4));
+    assert_eq!(bench.counters.filtered.get(), 1 + 3 * 2);
 }

@@ -248,7 +248,23 @@ impl BlockRing {
     /// Has every frame that came through an earlier filter asked about.
     pub fn set_recheck(&mut self, recheck: Option<Recheck>, counters: &RxCounters) {
         self.recheck = recheck;
+        let end = self.rechecked.wrapping_add(self.blocks_begun());
+        if let Some(recheck) = &mut self.recheck {
+            recheck.limit(end);
+        }
         self.recheck_rest(counters);
+    }
+
+    /// Blocks ahead that the kernel has filled, and the one that it is filling.
+    fn blocks_begun(&self) -> u64 {
+        let blocks = self.held.len();
+        let filled = (0..blocks).take_while(|ahead| {
+            let index = (self.next_block + ahead) % blocks;
+            let status = Word32::load(&self.ring, index * self.block_size + block::STATUS);
+            self.held[index].count == 0
+                && matches!(status, Some(status) if status & libc::TP_STATUS_USER != 0)
+        });
+        filled.count() as u64 + 1
     }
 
     /// Asks about the frames of a block that was just opened.

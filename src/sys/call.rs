@@ -126,6 +126,20 @@ pub fn kernel_version() -> (u32, u32) {
     }
 }
 
+/// Waits until the kernel is done with every packet that it had begun to deliver; false where
+/// that cannot be had: before Linux 4.3, with the boot option nohz_full, or forbidden by seccomp.
+///
+/// The kernel delivers packets within RCU read-side critical sections, and this call waits for the
+/// end of all that have begun. It does not with a single processor: there they are over, unless
+/// the kernel can be preempted in them (PREEMPT_RT).
+pub fn outwait_deliveries() -> bool {
+    // SAFETY: sysconf has no preconditions.
+    let processors = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    let (command, flags): (c_int, c_int) = (libc::MEMBARRIER_CMD_GLOBAL, 0);
+    // SAFETY: membarrier has no memory arguments.
+    processors > 1 && unsafe { libc::syscall(libc::SYS_membarrier, command, flags) } == 0
+}
+
 /// One packet socket.
 pub struct PacketSocket(OwnedFd);
 
