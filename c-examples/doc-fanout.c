@@ -2,10 +2,11 @@
  *
  * doc-fanout INTERFACE MODE [PACKETS]: the document's fanout example. Four processes share what
  * the interface receives; each says every tenth packet that it is alive, and stops after PACKETS
- * (10000). Modes: hash lb cpu rollover rnd qm cbpf ebpf.
+ * (10000), or at ^C. Modes: hash lb cpu rollover rnd qm cbpf ebpf.
  */
 #include <errno.h>
 #include <pktring.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,14 @@
 #include <unistd.h>
 
 static const char *const modes[] = {"hash", "lb", "cpu", "rollover", "rnd", "qm", "cbpf", "ebpf"};
+
+static pktring_t *handle; /* of this process */
+
+static void interrupted(int signal)
+{
+    (void)signal;
+    pktring_breakloop(handle);
+}
 
 static void alive(void *user, const struct pktring_frame *frame)
 {
@@ -30,9 +39,9 @@ static int member(const char *device, const struct pktring_fanout *group, int pa
      * network header here. */
     static const struct pktring_insn by_source[] = {{0x20, 0, 0, 12}, {0x16, 0, 0, 0}};
     char error[PKTRING_ERRBUF_SIZE];
-    pktring_t *handle = pktring_open(device, error);
     int left = packets, result;
 
+    handle = pktring_open(device, error);
     if (handle == NULL)
         return fprintf(stderr, "%s\n", error), 1;
     result = pktring_set_protocol(handle, 0x0800); /* ETH_P_IP, as in the document */
@@ -42,14 +51,15 @@ static int member(const char *device, const struct pktring_fanout *group, int pa
         result = pktring_set_fanout_program(handle, by_source, 2);
     if (result == 0)
         result = pktring_activate(handle);
+    signal(SIGINT, interrupted);
     if (result == 0)
         result = pktring_loop(handle, packets, alive, &left);
-    if (result != 0)
-        fprintf(stderr, "%d: %s\n", (int)getpid(), pktring_geterr(handle));
+    if (result == 0 || result == -ECANCELED)
+        printf("%d: Received %d packets\n", (int)getpid(), packets - left);
     else
-        printf("%d: Received %d packets\n", (int)getpid(), packets);
+        fprintf(stderr, "%d: %s\n", (int)getpid(), pktring_geterr(handle));
     pktring_close(handle);
-    return result != 0;
+    return result != 0 && result != -ECANCELED;
 }
 
 int main(int argc, char **argv)
@@ -77,6 +87,7 @@ int main(int argc, char **argv)
             return 1;
         }
     }
+    signal(SIGINT, SIG_IGN); /* ^C is for them */
     while (wait(&status) > 0)
         failed |= !WIFEXITED(status) || WEXITSTATUS(status) != 0;
     return failed;
