@@ -47,7 +47,10 @@ static struct {
 struct way {
     pktring_t *in, *out;
     const char *from, *to;
+    uint32_t mtu; /* of to */
     _Atomic uint64_t passed, bytes, dropped;
+    _Atomic uint64_t too_long; /* among the dropped */
+    _Atomic int refusal; /* the last error that one of them was refused with; 0: none */
     _Atomic bool failed;
 };
 
@@ -70,6 +73,20 @@ static bool reserve(struct way *way, struct pktring_slot *slot)
     return pktring_tx_reserve(way->out, slot) == 1;
 }
 
+/* Whether the other interface can take the frame, or the segments that it is cut into: the
+ * kernel does not look where there is a virtio_net header. */
+static bool fits(const struct way *way, const struct pktring_frame *frame,
+                 const struct pktring_vnet *header, uint32_t capacity)
+{
+    enum { ETHERNET = 14, TAG = 4, IP_AND_UDP = 28 };
+    uint32_t longest = header->gso_type == PKTRING_VNET_GSO_NONE
+                           ? frame->caplen
+                           : (uint32_t)header->gso_size + ETHERNET + IP_AND_UDP;
+
+    return frame->caplen == frame->len && frame->caplen + VNET_HEADER <= capacity &&
+           longest <= way->mtu + ETHERNET + TAG;
+}
+
 static void pass(void *user, const struct pktring_frame *taken)
 {
     struct way *way = user;
@@ -88,7 +105,7 @@ static void pass(void *user, const struct pktring_frame *taken)
         header.hdr_len += header.hdr_len != 0 ? 4 : 0;
     }
     result = -EMSGSIZE;
-    if (frame.caplen == frame.len && frame.caplen + VNET_HEADER <= slot.capacity) {
+    if (fits(way, &frame, &header, slot.capacity)) {
         memcpy(slot.data, &header, VNET_HEADER);
         memcpy(slot.data + VNET_HEADER, frame.data, frame.caplen);
         result = pktring_tx_commit(way->out, &slot, frame.caplen + VNET_HEADER);
@@ -99,6 +116,7 @@ static void pass(void *user, const struct pktring_frame *taken)
     } else {
         pktring_tx_abort(way->out, &slot);
         add(&way->dropped, 1);
+        add(&way->too_long, result == -EMSGSIZE);
     }
 }
 
@@ -112,6 +130,8 @@ static void collect(struct way *way)
         for (int i = 0; i < count; i++)
             if (done[i].error != 0) {
                 atomic_fetch_sub(&way->passed, 1);
+                atomic_fetch_sub(&way->bytes, done[i].length - VNET_HEADER);
+                way->refusal = done[i].error;
                 add(&way->dropped, 1);
             }
 }
@@ -202,12 +222,40 @@ static void parse(int argc, char **argv)
         die(USAGE, "the two interfaces are the same");
 }
 
-static void show(struct ticker *ticker, const struct way *ways)
+static void show(const struct way *ways)
 {
-    ticker_show(ticker,
-                "%s > %s %" PRIu64 " (%" PRIu64 " dropped)  %s > %s %" PRIu64 " (%" PRIu64 " dropped)",
+    progress_show("%s > %s %" PRIu64 " (%" PRIu64 " dropped)  %s > %s %" PRIu64 " (%" PRIu64 " dropped)",
                 ways[0].from, ways[0].to, ways[0].passed, ways[0].dropped, ways[1].from,
                 ways[1].to, ways[1].passed, ways[1].dropped);
+}
+
+static void report(struct way *way)
+{
+    struct pktring_stats stats = {.size = sizeof stats};
+
+    pktring_stats(way->in, &stats);
+    if (!set.quiet)
+        printf("%s > %s: %" PRIu64 " frames passed, %" PRIu64 " bytes, %" PRIu64
+               " dropped on the way, %" PRIu64 " before\n",
+               way->from, way->to, way->passed, way->bytes, way->dropped, stats.dropped);
+    if (way->too_long > 0)
+        complain("%s > %s: %" PRIu64 " frames were too long: %s takes %" PRIu32
+                 " bytes, and segments have to be cut from 64 KiB at most",
+                 way->from, way->to, way->too_long, way->to, way->mtu + 14);
+    if (way->refusal != 0)
+        complain("%s > %s: some frames were refused, the last one with: %s", way->from, way->to,
+                 pktring_strerror(way->refusal));
+}
+
+/* Hosts behind the one with the greater MTU would wonder why only small packets get through. */
+static void warn_of_mtus(void)
+{
+    uint32_t mtu[2] = {interface_or_die(set.device[0]).mtu, interface_or_die(set.device[1]).mtu};
+    int less = mtu[1] < mtu[0];
+
+    if (mtu[0] != mtu[1] && !set.quiet)
+        complain("%s takes frames of %" PRIu32 " bytes, %s of %" PRIu32 ": longer ones do not pass",
+                 set.device[!less], mtu[!less] + 14, set.device[less], mtu[less] + 14);
 }
 
 /* However the program ends. */
@@ -217,7 +265,6 @@ int main(int argc, char **argv)
 {
     static const struct timespec instant = {0, 20000000};
     static struct way ways[2];
-    struct ticker ticker = {0};
     pthread_t threads[2];
     uint64_t begun;
     bool failed = false;
@@ -230,12 +277,14 @@ int main(int argc, char **argv)
     stop_on_signals(handles, 2);
     if (!set.quiet)
         complain("passing frames between %s and %s", set.device[0], set.device[1]);
+    warn_of_mtus();
     begun = monotonic_ns();
     for (int i = 0; i < 2; i++) {
         ways[i].in = handles[i];
         ways[i].out = handles[!i];
         ways[i].from = set.device[i];
         ways[i].to = set.device[!i];
+        ways[i].mtu = interface_or_die(ways[i].to).mtu;
         if (pthread_create(&threads[i], NULL, run, &ways[i]) != 0)
             die(FAILED, "cannot start a thread");
     }
@@ -243,21 +292,15 @@ int main(int argc, char **argv)
         nanosleep(&instant, NULL);
         if (set.duration_ns != 0 && monotonic_ns() - begun >= set.duration_ns)
             stopping = 1;
-        if (!set.quiet && ticker_due(&ticker))
-            show(&ticker, ways);
+        if (!set.quiet && progress_due())
+            show(ways);
     }
     for (int i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
-    ticker_end(&ticker);
+    progress_end();
     for (int i = 0; i < 2; i++) {
-        struct pktring_stats stats = {.size = sizeof stats};
-        pktring_stats(ways[i].in, &stats);
-        if (!set.quiet)
-            printf("%s > %s: %" PRIu64 " frames passed, %" PRIu64 " bytes, %" PRIu64
-                   " dropped on the way, %" PRIu64 " before\n",
-                   ways[i].from, ways[i].to, ways[i].passed, ways[i].bytes, ways[i].dropped,
-                   stats.dropped);
+        report(&ways[i]);
         failed = failed || ways[i].failed;
     }
-    return failed ? FAILED : DONE;
+    return end_output(failed ? FAILED : DONE);
 }

@@ -10,11 +10,13 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <linux/filter.h>
 #include <net/if.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -140,6 +142,9 @@ static void begin_file(void)
     file.interfaces = 0;
     if (!set.any)
         describe_interface(set.device, pktring_linktype(handles[0]));
+    error = pcapng_flush(&file.pcapng);
+    if (error != 0) /* no room for even that much */
+        die(FAILED, "%s: %s", file.name, strerror(error));
     if (set.files != 0 && file.number > set.files) {
         name_file(old, sizeof old, file.number - set.files);
         unlink(old);
@@ -280,13 +285,17 @@ static bool survivable(pktring_t *handle, int result)
 }
 
 /* Takes what the ring holds: goes on until the kernel must have handed over the block that it was
- * filling. */
+ * filling. No more comes in meanwhile, so that what was received is what was captured. */
 static void drain(pktring_t *handle)
 {
+    struct sock_filter nothing = {BPF_RET | BPF_K, 0, 0, 0};
+    struct sock_fprog program = {1, &nothing};
     struct pktring_ring ring = {.size = sizeof ring};
     uint64_t deadline = monotonic_ns() + 100000000;
     int result;
 
+    /* Past the library, whose filters hold for what is in the ring, too. */
+    setsockopt(pktring_fd(handle), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
     if (pktring_get_ring(handle, PKTRING_RX, &ring) == 0 && ring.retire_timeout_ms < 10000)
         deadline += 2 * ring.retire_timeout_ms * UINT64_C(1000000);
     do
@@ -364,6 +373,8 @@ static void parse(int argc, char **argv)
     if ((set.rotate_size != 0 || set.rotate_ns != 0) &&
         (set.output == NULL || strcmp(set.output, "-") == 0))
         die(USAGE, "rotation needs --write FILE");
+    if (set.output != NULL && strcmp(set.output, "-") == 0 && isatty(STDOUT_FILENO))
+        die(USAGE, "--write: standard output is a terminal, which a capture file would garble");
     if (set.files != 0 && set.rotate_size == 0 && set.rotate_ns == 0)
         die(USAGE, "--files needs --rotate-size or --rotate-time");
     if (optind == argc)
@@ -421,7 +432,7 @@ static void open_rings(void)
 }
 
 /* The chores of an instant; whether threads still run. */
-static bool watch(struct ticker *ticker, uint64_t begun)
+static bool watch(uint64_t begun)
 {
     static uint64_t shown, shown_ns, flushed_ns;
     uint64_t now = monotonic_ns();
@@ -441,11 +452,12 @@ static bool watch(struct ticker *ticker, uint64_t begun)
         flushed_ns = now;
         if (file.open && file.pcapng.unflushed > 0 && pcapng_flush(&file.pcapng) != 0)
             stop_all();
-        fflush(stdout);
+        if (set.output == NULL && !stopping && !flush_output())
+            stop_all(); /* nobody can see what comes */
     }
-    if (!set.quiet && set.output != NULL && ticker_due(ticker)) {
+    if (!set.quiet && set.output != NULL && progress_due()) {
         stats = total_stats();
-        ticker_show(ticker, "%" PRIu64 " packets, %.1f MB, %" PRIu64 " dropped, %.1f kpps",
+        progress_show("%" PRIu64 " packets, %.1f MB, %" PRIu64 " dropped, %.1f kpps",
                     captured, captured_bytes / 1e6, stats.dropped,
                     (captured - shown) * 1e6 / (now - (shown_ns ? shown_ns : begun)));
         shown = captured;
@@ -459,7 +471,6 @@ int main(int argc, char **argv)
 {
     static const struct timespec instant = {0, 20000000};
     pthread_t threads[THREADS];
-    struct ticker ticker = {0};
     struct pktring_stats stats;
     uint64_t begun;
 
@@ -476,16 +487,13 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < set.threads; i++)
         if (pthread_create(&threads[i], NULL, receive, handles[i]) != 0)
             die(FAILED, "cannot start a thread");
-    while (watch(&ticker, begun))
+    while (watch(begun))
         nanosleep(&instant, NULL);
     for (unsigned i = 0; i < set.threads; i++)
         pthread_join(threads[i], NULL);
-    ticker_end(&ticker);
+    progress_end();
     end_file();
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        complain("standard output: %s", strerror(errno));
-        status = FAILED;
-    }
+    status = end_output(status);
     stats = total_stats();
     if (!set.quiet)
         complain("%" PRIu64 " packets captured, %" PRIu64 " received, %" PRIu64 " dropped",

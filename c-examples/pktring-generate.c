@@ -142,22 +142,6 @@ static void parse(int argc, char **argv)
 
 /* ---- sending --------------------------------------------------------------------------- */
 
-static void use_own_mac(void)
-{
-    char error[PKTRING_ERRBUF_SIZE];
-    int count = pktring_interfaces(NULL, NULL, 0, error);
-    struct pktring_interface *list = count > 0 ? calloc((size_t)count, sizeof *list) : NULL;
-
-    if (list == NULL)
-        die(FAILED, "%s", count < 0 ? error : "out of memory");
-    /* Some may have come or gone meanwhile. */
-    int now = pktring_interfaces(NULL, list, (uint32_t)count, error);
-    for (int i = 0; i < count && i < now; i++)
-        if (strcmp((const char *)list[i].name, set.device) == 0)
-            memcpy(set.template.source_mac, list[i].addr, 6);
-    free(list);
-}
-
 static bool send_one(struct sender *sender, const struct probe *probe)
 {
     struct template template = set.template;
@@ -178,11 +162,11 @@ static bool send_one(struct sender *sender, const struct probe *probe)
     return sender_commit(sender, &slot, length);
 }
 
-static void show_sent(struct ticker *ticker, const struct sender *sender, uint64_t begun)
+static void show_sent(const struct sender *sender, uint64_t begun)
 {
     double seconds = (monotonic_ns() - begun) / 1e9;
 
-    ticker_show(ticker, "%" PRIu64 " sent, %" PRIu64 " refused, %.1f kpps, %.1f Mbit/s",
+    progress_show("%" PRIu64 " sent, %" PRIu64 " refused, %.1f kpps, %.1f Mbit/s",
                 sender->sent, sender->refused, sender->sent / seconds / 1e3,
                 sender->sent_bytes * 8 / seconds / 1e6);
 }
@@ -201,7 +185,6 @@ static bool announce_end(struct sender *sender, struct probe probe)
 static int generate(void)
 {
     struct sender sender;
-    struct ticker ticker = {0};
     struct probe probe = {.stream = realtime_ns()};
     uint64_t begun, sent, bytes, refused;
     bool on = true;
@@ -213,7 +196,7 @@ static int generate(void)
         die(FAILED, "%s: not an Ethernet interface", set.device);
     }
     if (set.own_mac)
-        use_own_mac();
+        memcpy(set.template.source_mac, interface_or_die(set.device).addr, 6);
     stop_on_signals(&sender.handle, 1);
     begun = monotonic_ns();
     while (on && !stopping && (set.count == 0 || probe.sequence < set.count) &&
@@ -226,13 +209,13 @@ static int generate(void)
         probe.timestamp = realtime_ns();
         on = send_one(&sender, &probe);
         probe.sequence += on;
-        if (!set.quiet && ticker_due(&ticker))
-            show_sent(&ticker, &sender, begun);
+        if (!set.quiet && progress_due())
+            show_sent(&sender, begun);
     }
     on = on || stopping; /* a wait that was interrupted is no failure */
     on = sender_finish(&sender) && on;
     seconds = (monotonic_ns() - begun) / 1e9;
-    ticker_end(&ticker);
+    progress_end();
     sent = sender.sent;
     bytes = sender.sent_bytes;
     refused = sender.refused;
@@ -245,7 +228,7 @@ static int generate(void)
         complain("%" PRIu64 " packets were refused, the last one with: %s", refused,
                  pktring_strerror(sender.refusal));
     pktring_close(sender.handle);
-    return on && refused == 0 ? DONE : FAILED;
+    return end_output(on && refused == 0 ? DONE : FAILED);
 }
 
 /* ---- receiving ------------------------------------------------------------------------- */
@@ -272,7 +255,6 @@ static int receive(void)
     enum { LOOK_MS = 100, AT_ONCE = 4096 };
     pktring_t *handle = open_or_die(set.device);
     struct pktring_stats stats = {.size = sizeof stats};
-    struct ticker ticker = {0};
     uint64_t begun;
     int result = 0;
 
@@ -290,11 +272,11 @@ static int receive(void)
             complain("%s: %s", set.device, pktring_geterr(handle));
         else if (result < 0 && result != -ECANCELED && result != -EBADMSG)
             break;
-        if (!set.quiet && ticker_due(&ticker))
-            ticker_show(&ticker, "%" PRIu64 " arrived, %" PRIu64 " missing, 50 %% within %.1f us",
+        if (!set.quiet && progress_due())
+            progress_show("%" PRIu64 " arrived, %" PRIu64 " missing, 50 %% within %.1f us",
                         report.arrived, report_lost(&report), report_latency(&report, 0.5) / 1e3);
     }
-    ticker_end(&ticker);
+    progress_end();
     if (result < 0 && result != -ECANCELED && result != -EBADMSG && result != -ENETDOWN)
         complain("%s: %s", set.device, pktring_geterr(handle));
     else
@@ -308,9 +290,10 @@ static int receive(void)
     pktring_close(handle);
     if (result < 0)
         return FAILED;
-    return report.arrived == 0 || report_lost(&report) + report.reordered + report.duplicates > 0
-               ? FAULTS_SEEN
-               : DONE;
+    return end_output(
+        report.arrived == 0 || report_lost(&report) + report.reordered + report.duplicates > 0
+            ? FAULTS_SEEN
+            : DONE);
 }
 
 int main(int argc, char **argv)

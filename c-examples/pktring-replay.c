@@ -47,7 +47,6 @@ static struct {
 static struct sender sender;
 static uint64_t read_packets, read_bytes, cut; /* so far; cut: captured in part only */
 static uint64_t begun_ns;
-static struct ticker ticker;
 
 static void set_pace(enum pace pace, double value)
 {
@@ -132,20 +131,24 @@ static double progress(pcap_t *file, uint64_t loop)
 
 static void show(pcap_t *file, uint64_t loop)
 {
-    static const char bar[] = "##############################";
+    static const char bar[] = "##################################################";
+    enum { SHORTEST = 10, LONGEST = sizeof bar - 1 };
     double elapsed = (monotonic_ns() - begun_ns) / 1e9, done = progress(file, loop);
-    int marks = (int)(done * (sizeof bar - 1)), left;
+    char counts[128];
+    int length, width;
+    long left;
 
+    length = snprintf(counts, sizeof counts, "%" PRIu64 " sent, %" PRIu64 " refused, %.1f kpps",
+                      sender.sent, sender.refused, sender.sent / elapsed / 1e3);
     if (done <= 0) {
-        ticker_show(&ticker, "%" PRIu64 " sent, %" PRIu64 " refused, %.1f kpps", sender.sent,
-                    sender.refused, sender.sent / elapsed / 1e3);
+        progress_show("%s", counts);
         return;
     }
-    left = (int)(elapsed / done - elapsed + 0.5);
-    ticker_show(&ticker,
-                "[%-30.*s] %3.0f %%  ETA %d:%02d  %" PRIu64 " sent, %" PRIu64 " refused, %.1f kpps",
-                marks, bar, done * 100, left / 60, left % 60, sender.sent, sender.refused,
-                sender.sent / elapsed / 1e3);
+    left = (long)(elapsed / done - elapsed + 0.5);
+    width = (int)progress_room() - length - 27; /* what stands around the bar, hours included */
+    width = width > LONGEST ? LONGEST : width < SHORTEST ? SHORTEST : width;
+    progress_show("%3.0f %% [%-*.*s] ETA %02ld:%02ld:%02ld  %s", done * 100, width,
+                  (int)(done * width), bar, left / 3600, left / 60 % 60, left % 60, counts);
 }
 
 /* ---- sending --------------------------------------------------------------------------- */
@@ -197,11 +200,11 @@ static bool send_file(uint64_t loop, uint64_t *offset)
         if (stamp > first && *offset + stamp - first > last) /* no packet goes before the one before it */
             last = *offset + stamp - first;
         on = sender_wait_until(&sender, due(last)) && !stopping && send_packet(header, data);
-        if (!set.quiet && ticker_due(&ticker))
+        if (!set.quiet && progress_due())
             show(file, loop);
     }
     if (result == PCAP_ERROR) {
-        ticker_end(&ticker);
+        progress_end();
         complain("%s: %s", set.path, pcap_geterr(file));
         on = false;
     }
@@ -231,7 +234,7 @@ int main(int argc, char **argv)
         on = send_file(loop, &offset);
     on = sender_finish(&sender) && on;
     seconds = (monotonic_ns() - begun_ns) / 1e9;
-    ticker_end(&ticker);
+    progress_end();
     if (!set.quiet)
         printf("%" PRIu64 " packets sent, %" PRIu64 " bytes, %" PRIu64 " refused, in %.3f s "
                "(%.1f kpps, %.1f Mbit/s)\n",
@@ -245,7 +248,8 @@ int main(int argc, char **argv)
     if (stopping && set.loops != 0)
         complain("interrupted before the end of %s", set.path);
     pktring_close(sender.handle);
-    return on && sender.refused == 0 && !(stopping && set.loops != 0) ? DONE : FAILED;
+    return end_output(
+        on && sender.refused == 0 && !(stopping && set.loops != 0) ? DONE : FAILED);
 }
 
 #else

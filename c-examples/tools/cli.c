@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,10 +19,13 @@ static unsigned woken_count;
 
 static void say(const char *format, va_list arguments)
 {
-    fflush(stdout);
+    flockfile(stderr);
+    progress_end();
+    fflush(stdout); /* in order, where both are the same */
     fprintf(stderr, "%s: ", program);
     vfprintf(stderr, format, arguments);
     fputc('\n', stderr);
+    funlockfile(stderr);
 }
 
 void complain(const char *format, ...)
@@ -47,6 +51,21 @@ void bad_usage(void)
 {
     exit(USAGE); /* getopt_long has said what is wrong: one line is enough */
 }
+
+bool flush_output(void)
+{
+    static bool failed; /* said once */
+
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return true;
+    if (!failed)
+        complain("standard output: %s", errno != 0 ? strerror(errno) : "cannot be written to");
+    failed = true;
+    return false;
+}
+
+int end_output(int status) { return flush_output() ? status : FAILED; }
 
 uint64_t number(const char *option, const char *text, uint64_t least, uint64_t most)
 {
@@ -90,6 +109,26 @@ pktring_t *open_or_die(const char *device)
     return handle;
 }
 
+struct pktring_interface interface_or_die(const char *device)
+{
+    char error[PKTRING_ERRBUF_SIZE];
+    struct pktring_interface found = {0};
+    int count = pktring_interfaces(NULL, NULL, 0, error);
+    struct pktring_interface *list = count > 0 ? calloc((size_t)count, sizeof *list) : NULL;
+
+    if (list == NULL)
+        die(FAILED, "%s", count < 0 ? error : "out of memory");
+    /* Some may have come or gone meanwhile. */
+    int now = pktring_interfaces(NULL, list, (uint32_t)count, error);
+    for (int i = 0; i < count && i < now; i++)
+        if (strcmp((const char *)list[i].name, device) == 0)
+            found = list[i];
+    free(list);
+    if (found.index == 0)
+        die(FAILED, "%s: the interface is gone", device);
+    return found;
+}
+
 void check(pktring_t *handle, const char *device, int result)
 {
     if (result >= 0)
@@ -128,37 +167,61 @@ static uint64_t clock_ns(clockid_t clock)
 uint64_t monotonic_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 uint64_t realtime_ns(void) { return clock_ns(CLOCK_REALTIME); }
 
-bool ticker_due(struct ticker *ticker)
-{
-    static int terminal = -1;
-    uint64_t now;
+/* ---- the line that shows progress -------------------------------------------------------- */
 
-    if (terminal < 0)
-        terminal = isatty(STDERR_FILENO);
-    if (!terminal)
-        return false;
-    now = monotonic_ns();
-    if (now - ticker->last_ns < 250000000)
-        return false;
-    ticker->last_ns = now;
-    return true;
+static uint64_t shown_ns; /* when it was last time for one */
+static bool shown;
+
+/* Columns of the terminal that stands behind standard error; 0: there is none, or one that cannot
+ * clear a line. */
+static unsigned columns(void)
+{
+    const char *kind = getenv("TERM");
+    struct winsize size = {0};
+
+    if (!isatty(STDERR_FILENO) || kind == NULL || strcmp(kind, "dumb") == 0)
+        return 0;
+    ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
+    return size.ws_col != 0 ? size.ws_col : 80;
 }
 
-void ticker_show(struct ticker *ticker, const char *format, ...)
+unsigned progress_room(void)
 {
+    unsigned width = columns();
+
+    /* In the last column a cursor may wrap, and a ^C is echoed behind the line. */
+    return width > 3 ? width - 3 : 0;
+}
+
+bool progress_due(void)
+{
+    uint64_t now = monotonic_ns(), before = shown_ns;
+
+    if (before != 0 && now - before < 250000000)
+        return false;
+    shown_ns = now;
+    return before != 0 && progress_room() > 0; /* what is over at once needs no line */
+}
+
+void progress_show(const char *format, ...)
+{
+    char line[512];
     va_list arguments;
 
     va_start(arguments, format);
-    fputc('\r', stderr);
-    vfprintf(stderr, format, arguments);
-    fputs("\033[K", stderr); /* clear what a longer line left */
+    vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
-    ticker->shown = true;
+    flockfile(stderr);
+    shown = true;
+    /* At once, or it would flicker; then clear what a longer line left. */
+    fprintf(stderr, "\r%.*s\033[K", (int)progress_room(), line);
+    funlockfile(stderr);
 }
 
-void ticker_end(struct ticker *ticker)
+void progress_end(void)
 {
-    if (ticker->shown)
+    /* After ^C there is its echo, even where no line was shown. */
+    if (shown || (stopping && columns() != 0))
         fputs("\r\033[K", stderr);
-    ticker->shown = false;
+    shown = false;
 }

@@ -22,6 +22,11 @@ _Noreturn void die(int status, const char *format, ...) __attribute__((format(pr
 /* For getopt_long's '?': says where help is, after the line that getopt_long has printed. */
 _Noreturn void bad_usage(void);
 
+/* Writes out standard output. False: it cannot be written to, of which one line tells. */
+bool flush_output(void);
+/* The same at the end of a program: the status, or FAILED. */
+int end_output(int status);
+
 /* A whole number from least to most, possibly with K, M or G (powers of 1000) behind it; ends
  * the program with a line that names the option otherwise. */
 uint64_t number(const char *option, const char *text, uint64_t least, uint64_t most);
@@ -30,6 +35,8 @@ double positive(const char *option, const char *text);
 
 /* The handle or its error text. */
 pktring_t *open_or_die(const char *device);
+/* What the system knows of an interface. */
+struct pktring_interface interface_or_die(const char *device);
 /* Ends the program with the handle's text when result is negative. */
 void check(pktring_t *handle, const char *device, int result);
 
@@ -40,16 +47,15 @@ void stop_on_signals(pktring_t *const *handles, unsigned count);
 uint64_t monotonic_ns(void);
 uint64_t realtime_ns(void);
 
-/* A line on standard error that is written over by the next one; nothing unless it is a terminal. */
-struct ticker {
-    uint64_t last_ns;
-    bool shown;
-};
+/* A line on standard error that is written over by the next one, and never longer than the
+ * terminal is wide; nothing unless there is a terminal. What complain() says takes it away first. */
+
 /* Whether it is time (four times a second) and there is a terminal to show a line on. */
-bool ticker_due(struct ticker *ticker);
-void ticker_show(struct ticker *ticker, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-/* Takes the line away. */
-void ticker_end(struct ticker *ticker);
+bool progress_due(void);
+/* Columns that a line can have; 0: no terminal. */
+unsigned progress_room(void);
+void progress_show(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Takes the line away, and what the terminal shows of a ^C. */
+void progress_end(void);
 
 #endif

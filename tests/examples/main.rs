@@ -11,6 +11,7 @@ mod generate;
 mod guides;
 mod programs;
 mod running;
+mod terminal;
 mod tour;
 
 use std::fs;
