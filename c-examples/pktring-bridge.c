@@ -83,8 +83,11 @@ static bool fits(const struct way *way, const struct pktring_frame *frame,
                            ? frame->caplen
                            : (uint32_t)header->gso_size + ETHERNET + IP_AND_UDP;
 
+    if (frame->caplen >= ETHERNET && (memcmp(frame->data + 12, "\x81\x00", 2) == 0 ||
+                                      memcmp(frame->data + 12, "\x88\xa8", 2) == 0))
+        longest -= TAG; /* for which there is room beside the MTU */
     return frame->caplen == frame->len && frame->caplen + VNET_HEADER <= capacity &&
-           longest <= way->mtu + ETHERNET + TAG;
+           longest <= way->mtu + ETHERNET;
 }
 
 static void pass(void *user, const struct pktring_frame *taken)
@@ -189,10 +192,8 @@ static pktring_t *open_end(const char *device)
     check(handle, device, pktring_set_ring(handle, PKTRING_RX, &rx));
     check(handle, device, pktring_set_ring(handle, PKTRING_TX, &tx));
     check(handle, device, pktring_activate(handle));
-    if (pktring_linktype(handle) != 1) {
-        pktring_close(handle);
+    if (pktring_linktype(handle) != 1)
         die(FAILED, "%s: not an Ethernet interface", device);
-    }
     return handle;
 }
 
@@ -258,9 +259,6 @@ static void warn_of_mtus(void)
                  set.device[!less], mtu[!less] + 14, set.device[less], mtu[less] + 14);
 }
 
-/* However the program ends. */
-static void close_both(void) { pktring_group_close(handles, 2); }
-
 int main(int argc, char **argv)
 {
     static const struct timespec instant = {0, 20000000};
@@ -271,7 +269,6 @@ int main(int argc, char **argv)
 
     program = "pktring-bridge";
     parse(argc, argv);
-    atexit(close_both);
     handles[0] = open_end(set.device[0]);
     handles[1] = open_end(set.device[1]);
     stop_on_signals(handles, 2);

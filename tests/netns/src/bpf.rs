@@ -1,10 +1,14 @@
 //! Loading small eBPF programs, without a compiler for them.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 const BPF_PROG_LOAD: libc::c_long = 5;
+const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_PROG_TYPE_SOCKET_FILTER: u32 = 1;
+const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
+const BPF_TCX_INGRESS: u32 = 46;
+const BPF_TCX_EGRESS: u32 = 47;
 
 /// One instruction, `struct bpf_insn`.
 #[repr(C)]
@@ -71,6 +75,27 @@ pub fn multiply(factor: i32) -> Instruction {
     }
 }
 
+/// Sets the argument of that number, 2 to 5, of the next [`call`]. The first is the context at
+/// the start of a program.
+pub fn argument(number: u8, value: i32) -> Instruction {
+    Instruction {
+        code: 0xb7,
+        registers: number,
+        offset: 0,
+        immediate: value,
+    }
+}
+
+/// Calls one of the kernel's functions; `r0` is what it returns.
+pub fn call(function: i32) -> Instruction {
+    Instruction {
+        code: 0x85,
+        registers: 0,
+        offset: 0,
+        immediate: function,
+    }
+}
+
 /// The end of every program; `r0` is its result.
 pub fn exit() -> Instruction {
     Instruction {
@@ -93,21 +118,65 @@ struct Attributes {
 /// Loads a socket filter. Ordinary users are mostly not allowed to, root in a user namespace
 /// included: that is the error EPERM.
 pub fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
+    load_as(BPF_PROG_TYPE_SOCKET_FILTER, program)
+}
+
+/// Loads a classifier, which can change frames on their way through an interface.
+pub fn load_classifier(program: &[Instruction]) -> io::Result<OwnedFd> {
+    load_as(BPF_PROG_TYPE_SCHED_CLS, program)
+}
+
+fn load_as(kind: u32, program: &[Instruction]) -> io::Result<OwnedFd> {
     let attributes = Attributes {
-        kind: BPF_PROG_TYPE_SOCKET_FILTER,
+        kind,
         count: program.len() as u32,
         instructions: program.as_ptr() as u64,
         license: c"MIT".as_ptr() as u64,
     };
-    // SAFETY: the attributes and what they point to outlive the call, which only reads them.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_PROG_LOAD,
-            &raw const attributes,
-            size_of::<Attributes>(),
-        )
+    bpf(BPF_PROG_LOAD, &attributes)
+}
+
+/// Which frames of an interface a classifier sees.
+#[derive(Clone, Copy, Debug)]
+#[repr(u32)]
+pub enum Direction {
+    /// Those that come in.
+    Ingress = BPF_TCX_INGRESS,
+    /// Those that go out.
+    Egress = BPF_TCX_EGRESS,
+}
+
+/// The beginning of `union bpf_attr` for BPF_LINK_CREATE.
+#[repr(C)]
+struct LinkAttributes {
+    program: i32,
+    interface: u32,
+    direction: u32,
+    flags: u32,
+    relative: u32,
+    reserved: u32,
+    revision: u64,
+}
+
+/// Lets a classifier see the frames of an interface for as long as the result lives. Takes Linux
+/// 6.6.
+pub fn attach(program: &OwnedFd, interface: u32, direction: Direction) -> io::Result<OwnedFd> {
+    let attributes = LinkAttributes {
+        program: program.as_raw_fd(),
+        interface,
+        direction: direction as u32,
+        flags: 0,
+        relative: 0,
+        reserved: 0,
+        revision: 0,
     };
+    bpf(BPF_LINK_CREATE, &attributes)
+}
+
+/// The system call, for commands that make a descriptor.
+fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
+    // SAFETY: the attributes and what they point to outlive the call, which only reads them.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<T>()) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -30,6 +30,7 @@ mod ns;
 mod offload;
 mod plain;
 pub mod skip;
+mod tag;
 mod tap;
 mod throttle;
 
@@ -38,6 +39,7 @@ pub use ns::Netns;
 pub use offload::{set_offload, Offload};
 pub use plain::{Packet, PlainSocket};
 pub use skip::skip;
+pub use tag::Tagged;
 pub use tap::Tap;
 pub use throttle::{throttle, unthrottle, Throttle};
 
