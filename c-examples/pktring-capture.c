@@ -121,7 +121,8 @@ static void describe_interface(const char *name, int linktype)
     pcapng_interface(&file.pcapng, name, (uint16_t)linktype, set.snaplen, set.expression);
 }
 
-static void begin_file(void)
+/* False: that failed; a line says why. */
+static bool begin_file(void)
 {
     char old[sizeof file.name];
     int fd, error;
@@ -131,24 +132,23 @@ static void begin_file(void)
     fd = strcmp(file.name, "-") == 0
              ? STDOUT_FILENO
              : open(file.name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0)
-        die(FAILED, "%s: %s", file.name, strerror(errno));
-    error = pcapng_begin(&file.pcapng, fd, "pktring-capture");
-    if (error != 0)
-        die(FAILED, "%s: %s", file.name, strerror(error));
+    error = fd < 0 ? errno : pcapng_begin(&file.pcapng, fd, "pktring-capture");
+    if (error != 0) {
+        complain("%s: %s", file.name, strerror(error));
+        status = FAILED;
+        return false;
+    }
     file.open = true;
     file.begun_ns = realtime_ns();
     file.before = total_stats();
     file.interfaces = 0;
     if (!set.any)
         describe_interface(set.device, pktring_linktype(handles[0]));
-    error = pcapng_flush(&file.pcapng);
-    if (error != 0) /* no room for even that much */
-        die(FAILED, "%s: %s", file.name, strerror(error));
     if (set.files != 0 && file.number > set.files) {
         name_file(old, sizeof old, file.number - set.files);
         unlink(old);
     }
+    return pcapng_flush(&file.pcapng) == 0; /* if not, end_file() tells */
 }
 
 static void end_file(void)
@@ -182,7 +182,7 @@ static void end_file(void)
 /* A write failed: nothing more to do than to stop. */
 static bool file_failed(void)
 {
-    if (file.pcapng.error == 0)
+    if (file.open && file.pcapng.error == 0)
         return false;
     stop_all();
     return true;
@@ -241,7 +241,8 @@ static void store(const struct pktring_frame *frame)
     }
     if (set.rotate_size != 0 && file.pcapng.size >= set.rotate_size) {
         end_file();
-        begin_file();
+        if (!begin_file())
+            return;
         interface = interface_number(frame);
     }
     pcapng_packet(&file.pcapng, (uint32_t)interface, frame->timestamp, frame->data, frame->caplen,
@@ -401,6 +402,8 @@ static void set_buffer(pktring_t *handle)
     check(handle, set.device, pktring_set_ring(handle, PKTRING_RX, &ring));
 }
 
+static void close_group(void) { pktring_group_close(handles, set.threads); }
+
 static void open_rings(void)
 {
     pktring_t *handle = open_or_die(set.device);
@@ -425,7 +428,7 @@ static void open_rings(void)
             fanout.flags |= PKTRING_FANOUT_FLAG_IGNORE_OUTGOING;
         check(handle, set.device, pktring_set_fanout(handle, &fanout));
         check(handle, set.device, pktring_group_open(handle, handles, set.threads));
-        pktring_close(handle);
+        atexit(close_group);
     }
     if (!set.any)
         check(handles[0], set.device, pktring_linktype(handles[0]));
@@ -446,7 +449,8 @@ static bool watch(uint64_t begun)
     if (file.open && set.rotate_ns != 0 && realtime_ns() - file.begun_ns >= set.rotate_ns &&
         !stopping) {
         end_file();
-        begin_file();
+        if (!begin_file())
+            stop_all();
     }
     if (now - flushed_ns >= 200000000) { /* so that others can follow the file or the output */
         flushed_ns = now;
@@ -477,8 +481,10 @@ int main(int argc, char **argv)
     program = "pktring-capture";
     parse(argc, argv);
     open_rings();
-    if (set.output != NULL)
-        begin_file();
+    if (set.output != NULL && !begin_file()) {
+        end_file();
+        return status;
+    }
     stop_on_signals(handles, set.threads);
     if (!set.quiet)
         complain("listening on %s", set.device);
@@ -501,7 +507,6 @@ int main(int argc, char **argv)
     if (unlabelled > 0)
         complain("%" PRIu64 " packets of interfaces that have no link type were left out",
                  unlabelled);
-    pktring_group_close(handles, set.threads);
     free(set.expression);
     return status;
 }

@@ -191,10 +191,8 @@ static int generate(void)
     double seconds;
 
     sender_open(&sender, set.device, set.bypass);
-    if (pktring_linktype(sender.handle) != 1) {
-        pktring_close(sender.handle);
+    if (pktring_linktype(sender.handle) != 1)
         die(FAILED, "%s: not an Ethernet interface", set.device);
-    }
     if (set.own_mac)
         memcpy(set.template.source_mac, interface_or_die(set.device).addr, 6);
     stop_on_signals(&sender.handle, 1);
@@ -227,7 +225,6 @@ static int generate(void)
     if (refused > 0)
         complain("%" PRIu64 " packets were refused, the last one with: %s", refused,
                  pktring_strerror(sender.refusal));
-    pktring_close(sender.handle);
     return end_output(on && refused == 0 ? DONE : FAILED);
 }
 
@@ -287,7 +284,6 @@ static int receive(void)
     if (pktring_stats(handle, &stats) == 0 && stats.dropped > 0)
         printf("%" PRIu64 " packets of any kind were dropped for lack of room in the ring\n",
                stats.dropped);
-    pktring_close(handle);
     if (result < 0)
         return FAILED;
     return end_output(

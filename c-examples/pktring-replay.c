@@ -96,8 +96,6 @@ static pcap_t *open_file(void)
         pcap_open_offline_with_tstamp_precision(set.path, PCAP_TSTAMP_PRECISION_NANO, error);
     int linktype = pktring_linktype(sender.handle);
 
-    if (file == NULL || pcap_datalink(file) != linktype)
-        pktring_close(sender.handle);
     if (file == NULL) {
         /* libpcap says which file when it cannot be opened, but not when it is none. */
         if (strstr(error, set.path) != NULL)
@@ -247,7 +245,6 @@ int main(int argc, char **argv)
         complain("%" PRIu64 " packets were sent as short as they had been captured", cut);
     if (stopping && set.loops != 0)
         complain("interrupted before the end of %s", set.path);
-    pktring_close(sender.handle);
     return end_output(
         on && sender.refused == 0 && !(stopping && set.loops != 0) ? DONE : FAILED);
 }

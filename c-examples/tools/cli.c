@@ -99,6 +99,10 @@ double positive(const char *option, const char *text)
     return value;
 }
 
+static pktring_t *opened[2];
+
+static void close_opened(void) { pktring_group_close(opened, 2); }
+
 pktring_t *open_or_die(const char *device)
 {
     char error[PKTRING_ERRBUF_SIZE];
@@ -106,6 +110,9 @@ pktring_t *open_or_die(const char *device)
 
     if (handle == NULL)
         die(FAILED, "%s", error);
+    if (opened[0] == NULL)
+        atexit(close_opened);
+    opened[opened[0] != NULL] = handle;
     return handle;
 }
 
@@ -131,11 +138,8 @@ struct pktring_interface interface_or_die(const char *device)
 
 void check(pktring_t *handle, const char *device, int result)
 {
-    if (result >= 0)
-        return;
-    complain("%s: %s", device, pktring_geterr(handle));
-    pktring_close(handle);
-    exit(FAILED);
+    if (result < 0)
+        die(FAILED, "%s: %s", device, pktring_geterr(handle));
 }
 
 static void on_signal(int signal)

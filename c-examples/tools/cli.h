@@ -33,7 +33,7 @@ uint64_t number(const char *option, const char *text, uint64_t least, uint64_t m
 /* A positive number with a fraction. */
 double positive(const char *option, const char *text);
 
-/* The handle or its error text. */
+/* The handle or its error text. It is closed when the program ends; a program can have two. */
 pktring_t *open_or_die(const char *device);
 /* What the system knows of an interface. */
 struct pktring_interface interface_or_die(const char *device);

@@ -233,7 +233,7 @@ fn replay_shows_a_bar_that_fits_and_when_it_will_be_done() {
             let line = format!("pktring-replay -r 100 -l 3 va {}", file.display());
             let terminal = Terminal::start(&programs, &line, width, "xterm");
             let percent = |line: &str| first_number(line.split(" %").next().unwrap());
-            let screen = terminal.wait(|line| percent(line) >= 50);
+            let screen = terminal.wait(|line| percent(line) > 51);
             assert_eq!(screen.len(), 1, "{screen:#?}");
             let line = &screen[0];
             assert!(line.len() < width.into(), "{line}");
