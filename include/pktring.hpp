@@ -193,7 +193,7 @@ public:
             if (result != 1) {
                 more_ = false;
                 if (result < 0)
-                    throw error(-result, "a frame's header lies outside of its block");
+                    throw error(-result, "the headers of a block's frames lead out of it, or end early");
             }
         }
 

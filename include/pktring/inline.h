@@ -44,9 +44,11 @@ extern "C" {
  * of the struct walks on by itself.
  */
 struct pktring_iter {
-    /** Address of the next frame's header. Addresses are numbers here, because a corrupt block
-        may make one that is none. */
+    /** Address of the header of the frame that was taken last. Addresses are numbers here, because
+        a corrupt block may make one that is none. */
     uint64_t at;
+    /** From there to the next header; less than one is long behind the last frame. */
+    uint64_t step;
     /** From this address on there is more to do than to take the next frame. */
     uint64_t stop;
     /** The last address at which a header fits. */
@@ -55,12 +57,12 @@ struct pktring_iter {
     uint64_t swept;
     /** Up to this address they will be. */
     uint64_t sweep_end;
+    /** Number of the next frame. */
+    uint64_t number;
     /** Number of the frame behind the last one. */
     uint64_t end_number;
-    /** Frames that were not looked at yet, and one. */
-    uint32_t left;
     /** Not used yet. */
-    uint32_t reserved[5];
+    uint64_t reserved;
 };
 
 /** The memory at an address. */
@@ -142,17 +144,28 @@ PKTRING_INLINE_ void pktring_iter_init(struct pktring_iter *it, const struct pkt
     uint64_t base = PKTRING_CAST_(uintptr_t, block->base);
     uint32_t count = block->size < PKTRING_V3_LENGTH_ ? 0 : block->frame_count;
 
-    it->at = base + block->first_offset;
+    it->at = base + block->first_offset - PKTRING_V3_LENGTH_;
+    it->step = count != 0 ? PKTRING_V3_LENGTH_ : 0;
     it->stop = 0;
     it->last = base + block->size - PKTRING_V3_LENGTH_;
-    it->swept = it->at;
+    it->swept = base + block->first_offset;
     it->sweep_end = 0;
-    it->end_number = block->number + block->frame_count;
-    it->left = count + 1;
-    memset(it->reserved, 0, sizeof it->reserved);
+    it->number = block->number;
+    it->end_number = block->number + count;
+    it->reserved = 0;
     if (count != 0 && block->length / count >= PKTRING_SWEEP_LEAST_ &&
         block->length / count <= PKTRING_SWEEP_MOST_)
         it->sweep_end = base + block->length;
+}
+
+/** Behind the last frame of a chain: whether the block said that this is the last one. */
+PKTRING_INLINE_ int pktring_iter_end_(struct pktring_iter *it)
+{
+    int result = it->number == it->end_number ? 0 : -EBADMSG;
+
+    it->step = 0;
+    it->number = it->end_number;
+    return result;
 }
 
 /**
@@ -165,8 +178,8 @@ PKTRING_INLINE_ int pktring_iter_advance_(struct pktring_iter *it)
     uint64_t target = it->at + PKTRING_SWEEP_AHEAD_;
 
     if (it->at > it->last) {
-        it->left = 1;
-        return -EBADMSG;
+        it->number = it->end_number - 1;
+        return pktring_iter_end_(it);
     }
     if (target > it->sweep_end)
         target = it->sweep_end;
@@ -200,7 +213,8 @@ PKTRING_INLINE_ int pktring_iter_advance_(struct pktring_iter *it)
  * @param frame  receives the frame; written only when the result is 1. The caplen of a frame
  *               whose header says that it reaches beyond the block is 0.
  * @return 1: a frame was taken. 0: that was the last one. -EBADMSG: the next frame would lie
- *         outside of the block; the rest of it cannot be read, and the next call returns 0.
+ *         outside of the block, or there are not as many as the block says; what is left of it
+ *         cannot be read, and the next call returns 0.
  *
  * One iterator belongs to one thread at a time; several can walk the same block.
  */
@@ -212,18 +226,15 @@ PKTRING_INLINE_ int pktring_iter_next(struct pktring_iter *it, struct pktring_fr
     uint16_t mac;
 
     do {
-        if (--it->left == 0) {
-            it->left = 1;
-            return 0;
-        }
-        at = it->at;
-        if (PKTRING_RARE_(at >= it->stop) && pktring_iter_advance_(it) != 0)
+        if (PKTRING_RARE_(it->step < PKTRING_V3_LENGTH_))
+            return pktring_iter_end_(it);
+        it->at += it->step;
+        if (PKTRING_RARE_(it->at >= it->stop) && pktring_iter_advance_(it) != 0)
             return -EBADMSG;
+        it->number++;
+        at = it->at;
         header = pktring_bytes_(at);
-        /* Less than a header ahead would be corrupt, and becomes 4 GiB ahead. */
-        it->at = at + PKTRING_V3_LENGTH_ +
-                 PKTRING_NUMBER_(uint32_t,
-                                 pktring_load32_(header + PKTRING_V3_NEXT_) - PKTRING_V3_LENGTH_);
+        it->step = pktring_load32_(header + PKTRING_V3_NEXT_);
         status = pktring_load32_(header + PKTRING_V3_STATUS_);
     } while (PKTRING_RARE_((status & PKTRING_V3_USER_) == 0));
 
@@ -246,7 +257,7 @@ PKTRING_INLINE_ int pktring_iter_next(struct pktring_iter *it, struct pktring_fr
     /* The kernel aligns headers to 8 bytes; where corruption does not, the pointer still is. */
     frame->addr = PKTRING_CAST_(const struct pktring_addr *,
                                 pktring_bytes_((at & ~UINT64_C(7)) + PKTRING_V3_ADDR_));
-    frame->number = it->end_number - it->left;
+    frame->number = it->number - 1;
     return 1;
 }
 

@@ -23,14 +23,14 @@ const SWEEP: std::ops::RangeInclusive<u32> = 288..=1024;
 #[repr(C)]
 pub struct Iter {
     at: u64,
+    step: u64,
     stop: u64,
     last: u64,
     swept: u64,
     sweep_end: u64,
+    number: u64,
     end_number: u64,
-    /// Frames that were not looked at yet, and one.
-    left: u32,
-    reserved: [u32; 5],
+    reserved: u64,
 }
 
 const _: () = assert!(std::mem::size_of::<Iter>() == 72);
@@ -45,28 +45,42 @@ pub unsafe extern "C" fn pktring_iter_init(iter: *mut Iter, block: *const Block)
         true => 0,
         false => block.frame_count,
     };
-    let at = base.wrapping_add(block.first_offset.into());
+    let first = base.wrapping_add(block.first_offset.into());
     let sweep = count != 0 && SWEEP.contains(&(block.length / count));
     *iter = Iter {
-        at,
+        at: first.wrapping_sub(LENGTH),
+        step: match count {
+            0 => 0,
+            _ => LENGTH,
+        },
         stop: 0,
         last: base.wrapping_add(block.size.into()).wrapping_sub(LENGTH),
-        swept: at,
+        swept: first,
         sweep_end: match sweep {
             true => base.wrapping_add(block.length.into()),
             false => 0,
         },
-        end_number: block.number.wrapping_add(block.frame_count.into()),
-        left: count.wrapping_add(1),
-        reserved: [0; 5],
+        number: block.number,
+        end_number: block.number.wrapping_add(count.into()),
+        reserved: 0,
     };
 }
 
 impl Iter {
+    /// Behind the last frame of a chain: whether the block said that this is the last one.
+    fn end(&mut self) -> c_int {
+        let result = match self.number == self.end_number {
+            true => 0,
+            false => -libc::EBADMSG,
+        };
+        self.step = 0;
+        self.number = self.end_number;
+        result
+    }
+
     /// Checks that the next header lies in the block and asks for the cache lines ahead.
     fn advance(&mut self) -> bool {
         if self.at > self.last {
-            self.left = 1;
             return false;
         }
         let target = self.sweep_end.min(self.at + SWEEP_AHEAD);
@@ -90,21 +104,20 @@ pub unsafe extern "C" fn pktring_iter_next(iter: *mut Iter, frame: *mut Frame) -
     // SAFETY: the caller passes an iterator that was initialised.
     let iter = unsafe { &mut *iter };
     loop {
-        iter.left = iter.left.wrapping_sub(1);
-        if iter.left == 0 {
-            iter.left = 1;
-            return 0;
+        if iter.step < LENGTH {
+            return iter.end();
         }
+        iter.at = iter.at.wrapping_add(iter.step);
         let at = iter.at;
         if at >= iter.stop && !iter.advance() {
-            return -libc::EBADMSG;
+            iter.number = iter.end_number.wrapping_sub(1);
+            return iter.end();
         }
+        iter.number = iter.number.wrapping_add(1);
         // SAFETY: `advance` has found that a header and an address at `at` lie in the block,
         // which is the caller's until it is released.
         let header = unsafe { Header::read(at as usize as *const u8) };
-        // Less than a header ahead would be corrupt, and becomes 4 GiB ahead.
-        let next = header.next.wrapping_sub(LENGTH as u32);
-        iter.at = at.wrapping_add(LENGTH).wrapping_add(next.into());
+        iter.step = header.next.into();
         if header.status & libc::TP_STATUS_USER == 0 {
             continue;
         }
@@ -126,7 +139,7 @@ pub unsafe extern "C" fn pktring_iter_next(iter: *mut Iter, frame: *mut Frame) -
                 reserved1: 0,
                 reserved2: 0,
                 addr: ((at & !7) + v3::SLL as u64) as usize as *const _,
-                number: iter.end_number.wrapping_sub(iter.left.into()),
+                number: iter.number.wrapping_sub(1),
             });
         }
         return 1;
