@@ -10,6 +10,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Calls of these functions look up the address alone, without a jump by way of a stub. */
+#if defined(__has_attribute)
+#if __has_attribute(noplt)
+#define PKTRING_HOT_ __attribute__((noplt))
+#endif
+#endif
+#ifndef PKTRING_HOT_
+#define PKTRING_HOT_
+#endif
+
 /**
  * A capture or transmit handle: one packet socket with up to two rings. pktring_open() makes
  * one, pktring_close() ends it.
@@ -1556,7 +1566,7 @@ uint64_t pktring_ring_bytes(const struct pktring_ring *ring);
  * which one is held) it drops packets when the rest is full.
  *
  * @param handle  an active handle with a receive ring
- * @param frame   receives the frame; written only when the result is 1
+ * @param frame   receives the frame; what it holds has no meaning unless the result is 1
  * @return 1: a frame was taken. 0: none is ready; see pktring_wait(). Negative errno value:
  *         - -EBUSY     the caller holds every slot up to the next one; release the oldest
  *         - -EBADMSG   the ring contents cannot be right. The frames concerned are skipped and
@@ -1567,7 +1577,7 @@ uint64_t pktring_ring_bytes(const struct pktring_ring *ring);
  *
  * One thread at a time may receive from a handle; another one may transmit meanwhile.
  */
-int pktring_next_frame(pktring_t *handle, struct pktring_frame *frame);
+PKTRING_HOT_ int pktring_next_frame(pktring_t *handle, struct pktring_frame *frame);
 
 /**
  * Gives a frame back to the kernel. Its memory must not be touched any more.
@@ -1579,7 +1589,7 @@ int pktring_next_frame(pktring_t *handle, struct pktring_frame *frame);
  *
  * For the thread that receives.
  */
-int pktring_release(pktring_t *handle, const struct pktring_frame *frame);
+PKTRING_HOT_ int pktring_release(pktring_t *handle, const struct pktring_frame *frame);
 
 /**
  * Takes up to max frames at once. Never waits.

@@ -23,6 +23,11 @@ pub const SET: Ordering = Ordering::Release;
 pub const SEEN: Ordering = Ordering::Acquire;
 
 impl Counter {
+    /// A counter that starts with `count`.
+    pub fn new(count: u64) -> Counter {
+        Counter(AtomicU64::new(count))
+    }
+
     /// Adds `n`. Only the thread that owns this direction of the handle may call it.
     #[inline(always)]
     pub fn add(&self, n: u64) {

@@ -8,16 +8,21 @@
 
 use crate::error::{Error, Result};
 use crate::sys::call::{Epoll, EventFd, PacketSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 const SOCKET: u64 = 0;
 const WAKE: u64 = 1;
 
+/// A breakloop was asked for.
+const BREAK: u32 = 1;
+/// The handle is being closed.
+const CLOSE: u32 = 2;
+
 /// Requests from other threads and signal handlers to stop waiting.
 pub struct Interrupt {
     event: EventFd,
-    broken: AtomicBool,
-    closing: AtomicBool,
+    /// [`BREAK`], [`CLOSE`] or both. One word, so that dispatch looks at it once a frame.
+    requests: AtomicU32,
 }
 
 impl Interrupt {
@@ -26,16 +31,15 @@ impl Interrupt {
         let event = EventFd::new().map_err(|errno| Error::system("eventfd", errno))?;
         Ok(Interrupt {
             event,
-            broken: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
+            requests: AtomicU32::new(0),
         })
     }
 
     /// Asks the next or current wait, dispatch or loop to stop. Async-signal-safe.
     pub fn breakloop(&self) {
-        // Release: pairs with the Acquire swap in `check`, so what the caller wrote before is
+        // Release: pairs with the Acquire in `check`, so what the caller wrote before is
         // visible to the thread that stops.
-        self.broken.store(true, Ordering::Release);
+        self.requests.fetch_or(BREAK, Ordering::Release);
         self.event.raise();
     }
 
@@ -43,20 +47,20 @@ impl Interrupt {
     pub fn close(&self) {
         // SeqCst, and so is the load: between this and a call that begins, each writes one word
         // and then reads the other's (see `Handle::enter`); anything weaker lets both miss.
-        self.closing.store(true, Ordering::SeqCst);
+        self.requests.fetch_or(CLOSE, Ordering::SeqCst);
         self.event.raise();
     }
 
     /// Whether the handle is being closed.
     pub fn closing(&self) -> bool {
         // SeqCst: see `close`.
-        self.closing.load(Ordering::SeqCst)
+        self.requests.load(Ordering::SeqCst) & CLOSE != 0
     }
 
     /// Whether a request is pending; `check` tells which and takes it.
     #[inline(always)]
     pub fn pending(&self) -> bool {
-        self.broken.load(Ordering::Relaxed) || self.closing.load(Ordering::Relaxed)
+        self.requests.load(Ordering::Relaxed) != 0
     }
 
     /// Takes back an event without a request behind it: one whose request was seen and taken
@@ -76,8 +80,8 @@ impl Interrupt {
             return Err(Error::Closed);
         }
         // A plain load first keeps the common case free of a locked instruction.
-        // Acquire: pairs with the store in `breakloop`.
-        if self.broken.load(Ordering::Relaxed) && self.broken.swap(false, Ordering::Acquire) {
+        // Acquire: pairs with the Release in `breakloop`.
+        if self.pending() && self.requests.fetch_and(!BREAK, Ordering::Acquire) & BREAK != 0 {
             // A breakloop that arrives from here on raises the event again.
             self.event.clear();
             if self.closing() {

@@ -149,7 +149,8 @@ fn program() -> String {
     let header = fs::read_to_string(committed()).unwrap();
     let constants = header.lines().filter_map(|line| {
         let (name, value) = line.strip_prefix("#define ")?.split_once(' ')?;
-        (!value.starts_with('"')).then_some(name)
+        // Names that end like this are the header's own, and no constants.
+        (!value.starts_with('"') && !name.ends_with('_')).then_some(name)
     });
     let checks: String = constants
         .map(|name| format!("typedef char {name}_IS_NATURAL[({name}) >= 0 ? 1 : -1];\n"))

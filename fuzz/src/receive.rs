@@ -224,7 +224,7 @@ impl Stage {
 
     fn next(&mut self) {
         let mut out = MaybeUninit::<Frame>::uninit();
-        match self.receiver.next(&mut out, &self.counters) {
+        match self.receiver.take(&mut out, &self.counters) {
             Step::Ready => {
                 // SAFETY: Ready says that it was written.
                 let frame = unsafe { out.assume_init() };
@@ -279,8 +279,7 @@ impl Stage {
     }
 
     fn release_one(&mut self, frame: &Frame) -> bool {
-        self.receiver
-            .release(frame.number, frame.addr, &self.counters)
+        self.receiver.give(frame.number, frame.addr, &self.counters)
     }
 
     fn release_again(&mut self, input: &mut Unstructured) -> Result<()> {

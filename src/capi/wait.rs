@@ -22,6 +22,8 @@ use std::os::raw::{c_int, c_void};
 #[allow(non_camel_case_types)]
 pub type pktring_handler = Option<unsafe extern "C" fn(user: *mut c_void, frame: *const Frame)>;
 
+type Callback = unsafe extern "C" fn(*mut c_void, *const Frame);
+
 /// Waits until something can be received or transmitted.
 ///
 /// Whether it can is decided by the ring alone: as long as it can, the call returns at once; a
@@ -280,10 +282,7 @@ fn dispatch(
     let most = if count > 0 { count } else { c_int::MAX };
     loop {
         handle.interrupt.check()?;
-        let handled = drain(handle, most, |frame| {
-            // SAFETY: the caller's function, called as documented.
-            unsafe { callback(user, frame) }
-        })?;
+        let handled = drain(handle, most, callback, user)?;
         if handled != 0 {
             return Ok(handled);
         }
@@ -314,8 +313,9 @@ fn wait_for_frame(
 }
 
 /// Hands over what is ready, at most `most` frames.
-fn drain(handle: &Handle, most: c_int, mut deliver: impl FnMut(*const Frame)) -> Result<c_int> {
+fn drain(handle: &Handle, most: c_int, callback: Callback, user: *mut c_void) -> Result<c_int> {
     let _callbacks = handle.callbacks();
+    let counters = &handle.rx_counters;
     let mut frame = MaybeUninit::<Frame>::uninit();
     let mut handled = 0;
     // SAFETY: the thread that dispatches is the one that receives.
@@ -323,33 +323,63 @@ fn drain(handle: &Handle, most: c_int, mut deliver: impl FnMut(*const Frame)) ->
         return nothing(handle, step);
     }
     while handled < most {
+        handled += drain_plain(handle, most - handled, callback, user);
+        if handled == most || handle.interrupt.pending() {
+            break;
+        }
         // SAFETY: as above; the reference ends before the callback runs.
         let rx = unsafe { handle.rx() };
-        if !rx.receiver.next_plain(&mut frame, &handle.rx_counters) {
-            match rx.receiver.next(&mut frame, &handle.rx_counters) {
-                Step::Ready => {}
-                step if handled == 0 => return nothing(handle, step),
-                step => {
-                    rx.defer(step);
-                    break;
-                }
+        match rx.receiver.take(&mut frame, counters) {
+            Step::Ready => {}
+            step if handled == 0 => return nothing(handle, step),
+            step => {
+                rx.defer(step);
+                break;
             }
         }
-        // SAFETY: `next` said Ready and has written the frame.
+        // SAFETY: `take` said Ready and has written the frame.
         let taken = unsafe { frame.assume_init_ref() };
         let (number, addr) = (taken.number, taken.addr);
-        deliver(taken);
+        // SAFETY: the caller's function, called as documented.
+        unsafe { callback(user, taken) };
         // SAFETY: as above; the callback has returned.
-        let rx = unsafe { handle.rx() };
-        if !rx.receiver.release_plain(number, &handle.rx_counters) {
-            rx.receiver.release(number, addr, &handle.rx_counters);
-        }
+        unsafe { handle.rx() }.receiver.give(number, addr, counters);
         handled += 1;
         if handle.interrupt.pending() {
             break;
         }
     }
     Ok(handled)
+}
+
+/// Hands over the next frames, at most `most`, as long as they are plain ones of the V3 block that
+/// is being read, which is to say almost all.
+#[inline(never)]
+fn drain_plain(handle: &Handle, most: c_int, callback: Callback, user: *mut c_void) -> c_int {
+    let counters = &handle.rx_counters;
+    let mut frame = MaybeUninit::<Frame>::uninit();
+    let mut handled = 0;
+    // SAFETY: the thread that dispatches is the one that receives.
+    let plain_end = unsafe { handle.rx() }.receiver.plain_end();
+    let end = plain_end.min(counters.next.get().saturating_add(most as u64));
+    loop {
+        // SAFETY: as above; the reference ends before the callback runs.
+        let rx = unsafe { handle.rx() };
+        if !rx.receiver.next_before(end, &mut frame, counters) {
+            return handled;
+        }
+        // SAFETY: it was taken, so the frame was written.
+        let taken = unsafe { frame.assume_init_ref() };
+        let (number, addr) = (taken.number, taken.addr);
+        // SAFETY: the caller's function, called as documented.
+        unsafe { callback(user, taken) };
+        // SAFETY: as above; the callback has returned.
+        unsafe { handle.rx() }.receiver.give(number, addr, counters);
+        handled += 1;
+        if handle.interrupt.pending() {
+            return handled;
+        }
+    }
 }
 
 /// What dispatch says when it found no frame but `step`.

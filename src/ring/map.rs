@@ -3,15 +3,17 @@
 //! The memory is shared with the kernel, so no reference is formed over it: fields are read
 //! one by one, each exactly once, and what has been read is checked before it is used.
 
+mod walk;
+
 use crate::error::Error;
-use crate::frame::{Address, Frame, COPIED};
+use crate::frame::{Address, Frame};
 use crate::sys::call::{self, Errno};
 use crate::sys::layout::{block, v1, v2, v3, ALIGNMENT, SLL_LEN};
 use std::mem::MaybeUninit;
 use std::os::unix::io::RawFd;
 use std::ptr::NonNull;
-use std::sync::atomic::{compiler_fence, Ordering};
 use std::sync::Arc;
+pub use walk::Walk;
 
 /// One `mmap` region, unmapped when the last [`View`] of it is gone.
 pub struct Mapping {
@@ -263,54 +265,6 @@ impl View {
         // SAFETY: inside the mapping and aligned by the caller's check. Volatile, because the
         // memory is shared: the value must be read exactly once between its check and its use.
         unsafe { self.base.as_ptr().add(at).cast::<T>().read_volatile() }
-    }
-
-    /// Reads the V3 frame header at `at` into `out` if nothing about it is out of the ordinary:
-    /// header and data lie inside, it carries the USER bit, and the next header lies behind it
-    /// and inside, too. Otherwise says no; what `out` holds then is of no meaning.
-    ///
-    /// Returns the offset of the next header, and the captured length.
-    #[inline(always)]
-    pub fn v3_frame(
-        &self,
-        at: usize,
-        number: u64,
-        out: &mut MaybeUninit<Frame>,
-    ) -> Option<(usize, u32)> {
-        const HEADERS: usize = v3::SLL + SLL_LEN;
-        let left = self.len.wrapping_sub(at) as isize;
-        if left < HEADERS as isize {
-            return None;
-        }
-        let out = out.as_mut_ptr();
-        // SAFETY: `left` bytes from `at` on lie inside the mapping, at least the headers; `out`
-        // has room for a frame. The memory is shared, so what is checked must be what is used:
-        // the fields are copied out first, and the checks look at the copy. The fence keeps the
-        // compiler from looking at the original again.
-        unsafe {
-            let header = self.base.as_ptr().add(at);
-            let next = header.add(v3::NEXT).cast::<u32>().read_unaligned();
-            let sec = header.add(v3::SEC).cast::<u32>().read_unaligned();
-            let nsec = header.add(v3::NSEC).cast::<u32>().read_unaligned();
-            let middle = std::ptr::addr_of_mut!((*out).caplen).cast::<u8>();
-            std::ptr::copy_nonoverlapping(header.add(v3::SNAPLEN), middle, COPIED);
-            compiler_fence(Ordering::SeqCst);
-            let mac = usize::from(std::ptr::addr_of!((*out).mac).read());
-            let caplen = std::ptr::addr_of!((*out).caplen).read();
-            let end = mac + caplen as usize;
-            let status = std::ptr::addr_of!((*out).status).read();
-            let next = next as usize;
-            let room = left as usize - HEADERS;
-            if status & libc::TP_STATUS_USER == 0 || next < end || next > room {
-                return None;
-            }
-            std::ptr::addr_of_mut!((*out).data).write(header.add(mac));
-            std::ptr::addr_of_mut!((*out).timestamp)
-                .write(u64::from(sec) * 1_000_000_000 + u64::from(nsec));
-            std::ptr::addr_of_mut!((*out).addr).write(header.add(v3::SLL).cast());
-            std::ptr::addr_of_mut!((*out).number).write(number);
-            Some((at + next, caplen))
-        }
     }
 
     /// Writes a field of type `T` at `base + at`.

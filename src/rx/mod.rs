@@ -76,7 +76,7 @@ impl Receiver {
     /// No receive ring.
     pub fn none() -> Receiver {
         Receiver {
-            blocks: BlockRing::none(),
+            blocks: BlockRing::none(0),
             kind: Kind::None,
         }
     }
@@ -95,7 +95,7 @@ impl Receiver {
             }
         };
         Receiver {
-            blocks: BlockRing::none(),
+            blocks: BlockRing::none(counters.next.get()),
             kind,
         }
     }
@@ -107,10 +107,24 @@ impl Receiver {
         self.blocks.next_plain(out, counters)
     }
 
-    /// [`Receiver::next_plain`] for V2 rings.
+    /// [`Receiver::next_plain`] for a caller who has looked at [`Receiver::plain_end`], which `end`
+    /// is not beyond.
     #[inline(always)]
-    pub fn next_plain_slot(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> bool {
+    pub fn next_before(
+        &mut self,
+        end: u64,
+        out: &mut MaybeUninit<Frame>,
+        counters: &RxCounters,
+    ) -> bool {
+        self.blocks.next_before(end, out, counters)
+    }
+
+    /// [`Receiver::next_plain`] for V2 rings, and for the V3 frames at which cache lines ahead of
+    /// the reader are asked for.
+    #[inline(always)]
+    pub fn next_common(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> bool {
         match &mut self.kind {
+            Kind::V3 => self.blocks.next_ahead(out, counters),
             Kind::V2(ring) => ring.next_plain(out, counters),
             _ => false,
         }
@@ -127,20 +141,50 @@ impl Receiver {
         }
     }
 
-    /// Gives frame `number` back if that is the oldest one held, of a V3 ring, and not the last
-    /// of its block. Otherwise changes nothing; [`Receiver::release`] knows more.
+    /// Takes the next frame, by the shortest way there is.
     #[inline(always)]
-    pub fn release_plain(&mut self, number: u64, counters: &RxCounters) -> bool {
-        matches!(self.kind, Kind::V3) && self.blocks.release_plain(number, counters)
+    pub fn take(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> Step {
+        match self.next_plain(out, counters) {
+            true => Step::Ready,
+            false => self.take_longer(out, counters),
+        }
     }
 
-    /// [`Receiver::release_plain`] for V2 rings.
+    #[inline(never)]
+    fn take_longer(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> Step {
+        match self.next_common(out, counters) {
+            true => Step::Ready,
+            false => self.next(out, counters),
+        }
+    }
+
+    /// Gives frame `number` back if that is the oldest one held, of the V3 block being read, and
+    /// not the last of it. Otherwise changes nothing; [`Receiver::release`] knows more.
     #[inline(always)]
-    pub fn release_plain_slot(&mut self, number: u64, counters: &RxCounters) -> bool {
+    pub fn release_plain(&mut self, number: u64, counters: &RxCounters) -> bool {
+        self.blocks.release_plain(number, counters)
+    }
+
+    /// [`Receiver::release_plain`] for V2 rings, and for V3 blocks behind which others were read.
+    #[inline(always)]
+    pub fn release_common(&mut self, number: u64, counters: &RxCounters) -> bool {
         match &mut self.kind {
+            Kind::V3 => self.blocks.release_oldest(number, counters),
             Kind::V2(ring) => ring.release_plain(number, counters),
             _ => false,
         }
+    }
+
+    /// Gives back the frame `number` with its address at `addr`, by the shortest way there is;
+    /// false when it is not held.
+    #[inline(always)]
+    pub fn give(&mut self, number: u64, addr: *const Address, counters: &RxCounters) -> bool {
+        self.release_plain(number, counters) || self.give_longer(number, addr, counters)
+    }
+
+    #[inline(never)]
+    fn give_longer(&mut self, number: u64, addr: *const Address, counters: &RxCounters) -> bool {
+        self.release_common(number, counters) || self.release(number, addr, counters)
     }
 
     /// Gives back frame `number` with its address at `addr`; false when it is not held.
@@ -152,6 +196,12 @@ impl Receiver {
             Kind::V1(ring) => ring.release(number, counters),
             Kind::None => false,
         }
+    }
+
+    /// Number of the first frame that [`Receiver::next_plain`] cannot take.
+    #[inline(always)]
+    pub fn plain_end(&self) -> u64 {
+        self.blocks.plain_end()
     }
 
     /// Whether [`Receiver::next`] would find a frame.

@@ -142,12 +142,9 @@ impl Bench {
 
     fn next(&mut self) -> Result<Frame, Step> {
         let mut frame = MaybeUninit::uninit();
-        let plain = self.receiver.next_plain(&mut frame, &self.counters);
-        if !plain {
-            match self.receiver.next(&mut frame, &self.counters) {
-                Step::Ready => {}
-                step => return Err(step),
-            }
+        match self.receiver.take(&mut frame, &self.counters) {
+            Step::Ready => {}
+            step => return Err(step),
         }
         // SAFETY: the cursor said that it has written the frame.
         let frame = unsafe { frame.assume_init() };
@@ -175,9 +172,7 @@ impl Bench {
     }
 
     fn release(&mut self, frame: &Frame) -> bool {
-        let (number, counters) = (frame.number, &self.counters);
-        self.receiver.release_plain(number, counters)
-            || self.receiver.release(number, frame.addr, counters)
+        self.receiver.give(frame.number, frame.addr, &self.counters)
     }
 
     fn next_block(&mut self) -> Result<Block, Step> {

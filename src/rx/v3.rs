@@ -6,25 +6,14 @@ use crate::filter::interpret::Packet;
 use crate::filter::recheck::Recheck;
 use crate::frame::{Address, Block, Frame};
 use crate::ring::geometry::Ring;
-use crate::ring::map::View;
+use crate::ring::map::{View, Walk};
 use crate::ring::status::{Word, Word32};
-use crate::stats::RxCounters;
+use crate::stats::{Counter, RxCounters};
 use crate::sys::layout::{block, v3, SLL_LEN};
 use std::mem::MaybeUninit;
 
-/// How far ahead of the reader cache lines are asked for. The headers of a block form a linked
-/// list, so with frames of varying size each one is a cache miss that the hardware cannot
-/// foresee; sweeping over the bytes ahead of the reader hides it.
-const SWEEP: usize = 2048;
-
-/// Sweeping fetches every line, payload included. Beyond this mean frame size, most of that is
-/// payload that nobody may read, and the fixed stride of full-size frames needs no help.
-const SWEEP_MEAN: u32 = 1024;
-
-const LINE: usize = 64;
-
-/// Lines asked for at a time.
-const SWEEP_LINES: usize = 8;
+/// Further away from any number than frames can be held.
+const FAR: u64 = 1 << 63;
 
 /// Bytes of the smallest frame in a block, headers alone.
 const LEAST_FRAME: u32 = (v3::SLL + SLL_LEN) as u32;
@@ -55,18 +44,19 @@ impl Held {
 
 /// The cursor.
 pub struct BlockRing {
-    /// The block being read.
-    block: View,
-    /// Offset in it of the next frame's header.
-    at: usize,
-    /// Number of the first frame that is not in it. Equal to the next number when the block is
-    /// read to its end.
+    /// The block being read, and the place in it.
+    walk: Walk,
+    /// Frames up to here (exclusive) can be taken by [`BlockRing::next_plain`]: those of the block
+    /// being read but the last one, behind which there is more to do. 0: none, as in the block in
+    /// which numbers wrap round.
+    plain_end: u64,
+    /// The frame that can be released by moving the release point alone: the one there, as long
+    /// as the oldest block is being read, and the last frame of it not handed out. Otherwise a
+    /// number that no frame has.
+    plain_release: Counter,
+    /// Number of the first frame that is not in the block being read. Equal to the next number
+    /// when that is read to its end.
     end: u64,
-    /// Cache lines before this offset have been asked for; up to `sweep_end` they will be.
-    swept: usize,
-    sweep_end: usize,
-    /// Releases up to here (exclusive) need no bookkeeping beyond the release point.
-    release_stop: u64,
 
     ring: View,
     block_size: usize,
@@ -87,12 +77,10 @@ pub struct BlockRing {
 impl BlockRing {
     pub fn new(ring: View, geometry: &Ring, first: u64) -> BlockRing {
         BlockRing {
-            block: ring.clone(),
-            at: 0,
+            walk: Walk::new(ring.clone()),
+            plain_end: 0,
+            plain_release: Counter::new(first ^ FAR),
             end: first,
-            swept: 0,
-            sweep_end: 0,
-            release_stop: first,
             ring,
             block_size: geometry.block_size as usize,
             held: vec![Held::default(); geometry.block_count as usize].into_boxed_slice(),
@@ -106,9 +94,10 @@ impl BlockRing {
         }
     }
 
-    /// A cursor that never has a frame, for handles without such a ring.
-    pub fn none() -> BlockRing {
-        BlockRing::new(View::empty(), &Ring::default(), 0)
+    /// A cursor that never has a frame, for handles without such a ring, whose frames are
+    /// numbered from `first` on.
+    pub fn none(first: u64) -> BlockRing {
+        BlockRing::new(View::empty(), &Ring::default(), first)
     }
 
     pub(super) fn view(&self) -> &View {
@@ -119,25 +108,47 @@ impl BlockRing {
         self.fault
     }
 
-    /// Takes the next frame of the current block if there is one and nothing about it is out of
-    /// the ordinary. Otherwise changes nothing, and [`BlockRing::next`] finds out.
+    /// See [`BlockRing::plain_end`], the field.
+    #[inline(always)]
+    pub fn plain_end(&self) -> u64 {
+        self.plain_end
+    }
+
+    /// Takes the next frame of the current block if it is not the last one and nothing about it
+    /// is out of the ordinary. Otherwise changes nothing, and [`BlockRing::next`] finds out.
     #[inline(always)]
     pub fn next_plain(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> bool {
+        self.next_before(self.plain_end, out, counters)
+    }
+
+    /// The same for a caller who has looked at [`BlockRing::plain_end`], which `end` is not beyond.
+    #[inline(always)]
+    pub fn next_before(
+        &mut self,
+        end: u64,
+        out: &mut MaybeUninit<Frame>,
+        counters: &RxCounters,
+    ) -> bool {
         let number = counters.next.get();
-        if number == self.end {
+        if number >= end {
             return false;
         }
-        let at = self.at;
-        self.sweep(at);
-        match self.block.v3_frame(at, number, out) {
-            Some((next, caplen)) => {
-                self.at = next;
-                counters.next.set(number.wrapping_add(1));
+        match self.walk.take(number, out) {
+            Some(caplen) => {
+                counters.next.add(1);
                 counters.bytes.add(caplen.into());
                 true
             }
             None => false,
         }
+    }
+
+    /// As [`BlockRing::next_plain`], for the frames at which the sweep goes on.
+    #[inline(always)]
+    pub fn next_ahead(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> bool {
+        counters.next.get() < self.plain_end
+            && self.walk.keep_ahead()
+            && self.next_plain(out, counters)
     }
 
     /// Takes the next frame, whatever stands before it.
@@ -149,8 +160,8 @@ impl BlockRing {
                     other => return other,
                 }
             }
-            let at = self.at;
-            let header = match self.block.v3_header(at) {
+            let (at, block) = (self.walk.offset(), &self.walk.block);
+            let header = match block.v3_header(at) {
                 Some(header) => header,
                 None => return self.corrupt("frame offset", at as u64, counters),
             };
@@ -163,20 +174,23 @@ impl BlockRing {
                 continue;
             }
             let end = usize::from(header.mac) + header.snaplen as usize;
-            if self.block.pointer(at, end).is_none() {
+            if block.pointer(at, end).is_none() {
                 return self.corrupt("frame end", end as u64, counters);
             }
             if !last && ((header.next as usize) < end || header.next < LEAST_FRAME) {
                 return self.corrupt("next frame offset", header.next.into(), counters);
             }
             let number = counters.next.get();
-            match self.block.frame(at, v3::SLL, &header, number) {
+            match block.frame(at, v3::SLL, &header, number) {
                 Some(frame) => out.write(frame),
                 None => return self.corrupt("frame offset", at as u64, counters),
             };
-            self.at = at + header.next as usize;
+            self.walk.set_offset(at + header.next as usize);
             counters.next.set(number.wrapping_add(1));
             counters.bytes.add(header.snaplen.into());
+            if last {
+                self.set_plain_release(counters);
+            }
             return Step::Ready;
         }
     }
@@ -184,17 +198,6 @@ impl BlockRing {
     /// Frames of the current block that were not looked at yet.
     fn left(&self, counters: &RxCounters) -> u32 {
         self.end.wrapping_sub(counters.next.get()) as u32
-    }
-
-    /// Asks for cache lines ahead of `at`, a stretch at a time.
-    #[inline(always)]
-    fn sweep(&mut self, at: usize) {
-        if self.swept < at + SWEEP && self.swept < self.sweep_end {
-            for line in 0..SWEEP_LINES {
-                self.block.prefetch(self.swept + line * LINE);
-            }
-            self.swept += SWEEP_LINES * LINE;
-        }
     }
 
     /// Makes the next block with frames current. Blocks without any go straight back.
@@ -209,7 +212,7 @@ impl BlockRing {
                 Some(status) if status & libc::TP_STATUS_USER != 0 => {}
                 _ => return Step::Empty,
             }
-            if !self.block.aim(start, self.block_size) {
+            if !self.walk.open(start, self.block_size) {
                 return Step::Empty;
             }
             self.next_block = if index + 1 == self.held.len() {
@@ -217,7 +220,7 @@ impl BlockRing {
             } else {
                 index + 1
             };
-            let header = match self.block.block_header() {
+            let header = match self.walk.block.block_header() {
                 Some(header) if header.num_pkts != 0 => header,
                 _ => {
                     Word32::store(&self.ring, start + block::STATUS, libc::TP_STATUS_KERNEL);
@@ -230,14 +233,9 @@ impl BlockRing {
                 .num_pkts
                 .min(self.block_size as u32 / LEAST_FRAME + 1);
             self.hold(index, count, counters);
-            self.at = header.first_pkt as usize;
-            self.swept = self.at;
-            let length = header.len.min(self.block_size as u32);
-            self.sweep_end = if length / count <= SWEEP_MEAN {
-                length as usize
-            } else {
-                0
-            };
+            self.walk.set_offset(header.first_pkt as usize);
+            self.walk
+                .sweep(header.len.min(self.block_size as u32), count);
             if self.recheck.is_some() {
                 self.recheck_block(counters);
             }
@@ -291,26 +289,26 @@ impl BlockRing {
             Some(recheck) => recheck,
             None => return,
         };
-        let mut at = self.at;
+        let (mut at, block) = (self.walk.offset(), &self.walk.block);
         for _ in 0..self.left(counters) {
-            let header = match self.block.v3_header(at) {
+            let header = match block.v3_header(at) {
                 // An offset that leads back would have no end.
                 Some(header) if header.next >= LEAST_FRAME || header.next == 0 => header,
                 _ => return,
             };
             if header.status & libc::TP_STATUS_USER != 0 {
                 let packet = Packet {
-                    view: &self.block,
+                    view: block,
                     at,
                     header: &header,
                     sll: v3::SLL,
                 };
                 let keep = recheck.verdict(&packet);
                 if keep == 0 {
-                    self.block.set_u32(at + v3::STATUS, 0);
+                    block.set_u32(at + v3::STATUS, 0);
                     counters.filtered.add(1);
                 } else if keep < header.snaplen {
-                    self.block.set_u32(at + v3::SNAPLEN, keep);
+                    block.set_u32(at + v3::SNAPLEN, keep);
                 }
             }
             if header.next == 0 {
@@ -329,25 +327,29 @@ impl BlockRing {
             ..Held::default()
         };
         self.end = self.held[index].end();
+        self.plain_end = match self.end > first {
+            true => self.end - 1,
+            false => 0,
+        };
         self.held_blocks += 1;
         if self.held_blocks == 1 {
             self.oldest = index;
             counters.release.set(first);
         }
-        self.set_release_stop(counters);
+        self.set_plain_release(counters);
     }
 
     /// Passes a frame that the kernel counted but could not fill: it carries no USER bit.
     fn skip_phantom(&mut self, next_offset: u32, counters: &RxCounters) {
-        let (at, number, current) = (self.at, counters.next.get(), self.current());
-        self.at = at + next_offset as usize;
+        let (at, number, current) = (self.walk.offset(), counters.next.get(), self.current());
+        self.walk.set_offset(at + next_offset as usize);
         counters.skipped.add(1);
         self.mark_gone(current, counters);
         counters.next.set(number.wrapping_add(1));
         if counters.release.get() == number {
             self.skip_gone(at, counters);
         } else {
-            self.set_release_stop(counters);
+            self.set_plain_release(counters);
         }
     }
 
@@ -368,6 +370,7 @@ impl BlockRing {
         };
         counters.corrupt.add(left.into());
         self.end = counters.next.get();
+        self.plain_end = 0;
         let held = &mut self.held[current];
         held.count -= left;
         let read_up = current == self.oldest && counters.release.get() == held.end();
@@ -375,7 +378,7 @@ impl BlockRing {
             // Nothing of it is with the caller.
             self.give_back(current, counters);
         } else {
-            self.set_release_stop(counters);
+            self.set_plain_release(counters);
         }
         Step::Corrupt
     }
@@ -388,14 +391,32 @@ impl BlockRing {
         }
     }
 
-    /// Gives back frame `number` if it is the oldest held and not the last of its block.
-    /// Otherwise changes nothing, and [`BlockRing::release`] finds out.
+    /// Gives back frame `number` if that takes nothing but to move the release point. Otherwise
+    /// changes nothing, and [`BlockRing::release`] finds out.
     #[inline(always)]
     pub fn release_plain(&mut self, number: u64, counters: &RxCounters) -> bool {
-        let after = number.wrapping_add(1);
-        let plain = number == counters.release.get() && after != self.release_stop;
+        let plain = self.plain_release.get() == number;
         if plain {
-            counters.release.set(after);
+            self.plain_release.add(1);
+            counters.release.add(1);
+        }
+        plain
+    }
+
+    /// As [`BlockRing::release_plain`], for frames of blocks behind which others were read.
+    #[inline(always)]
+    pub fn release_oldest(&mut self, number: u64, counters: &RxCounters) -> bool {
+        let plain = match self.held.get(self.oldest) {
+            Some(held) => {
+                let last = held.end().wrapping_sub(1);
+                held.gone == 0 && !held.whole && number != last && held.has(number)
+            }
+            None => false,
+        };
+        let plain = plain && number == counters.release.get() && number != counters.next.get();
+        if plain {
+            counters.release.add(1);
+            self.set_plain_release(counters);
         }
         plain
     }
@@ -425,7 +446,7 @@ impl BlockRing {
         if number == release {
             self.skip_gone(at, counters);
         } else {
-            self.set_release_stop(counters);
+            self.set_plain_release(counters);
         }
         true
     }
@@ -457,7 +478,7 @@ impl BlockRing {
                 at += self.ring.u32(header + v3::NEXT).unwrap_or(0) as usize;
             }
         }
-        self.set_release_stop(counters);
+        self.set_plain_release(counters);
     }
 
     /// Hands block `index` to the kernel and, if it was the oldest, moves on to the next one
@@ -487,24 +508,23 @@ impl BlockRing {
                 .wrapping_sub(block.end())
                 .wrapping_add(block.gone.into()),
         );
+        self.set_plain_release(counters);
         if self.held_blocks == 0 {
-            self.release_stop = release.wrapping_add(1);
             return None;
         }
-        self.set_release_stop(counters);
         let first = self.oldest * self.block_size + block::FIRST_PKT;
         Some(self.ring.u32(first).unwrap_or(0) as usize)
     }
 
-    /// Sets how far releases may run without bookkeeping: to the end of the oldest block, or
-    /// not at all while frames in it were given back out of order.
-    fn set_release_stop(&mut self, counters: &RxCounters) {
-        let held = &self.held[self.oldest];
-        self.release_stop = if held.gone == 0 && !held.whole {
-            held.end()
-        } else {
-            counters.release.get().wrapping_add(1)
-        };
+    /// Sets which frame can be released by [`BlockRing::release_plain`].
+    fn set_plain_release(&mut self, counters: &RxCounters) {
+        let (held, release) = (&self.held[self.oldest], counters.release.get());
+        let in_order = held.count != 0 && held.gone == 0 && !held.whole;
+        let being_read = self.oldest == self.current() && counters.next.get() != self.end;
+        self.plain_release.set(match in_order && being_read {
+            true => release,
+            false => release ^ FAR,
+        });
     }
 
     /// Whether a frame can be taken, opening the next block if need be.
@@ -520,17 +540,17 @@ impl BlockRing {
                 return Step::Ready;
             }
             while self.left(counters) != 0 {
-                let next = self.ring_word(self.at + v3::NEXT);
-                self.skip_phantom(next, counters);
+                let next = self.walk.block.u32(self.walk.offset() + v3::NEXT);
+                self.skip_phantom(next.unwrap_or(0), counters);
             }
         }
     }
 
     /// Whether the current block has no frame any more that anybody would get.
     fn rest_is_phantom(&self, counters: &RxCounters) -> bool {
-        let mut at = self.at;
+        let mut at = self.walk.offset();
         for left in (1..=self.left(counters)).rev() {
-            match self.block.v3_header(at) {
+            match self.walk.block.v3_header(at) {
                 Some(header)
                     if header.status & libc::TP_STATUS_USER == 0
                         && (header.next >= LEAST_FRAME || left == 1) =>
@@ -542,11 +562,6 @@ impl BlockRing {
             }
         }
         true
-    }
-
-    /// A word of the current block.
-    fn ring_word(&self, at: usize) -> u32 {
-        self.block.u32(at).unwrap_or(0)
     }
 
     pub fn next_block(
@@ -570,7 +585,8 @@ impl BlockRing {
             }
         }
         let index = self.current();
-        let header = match self.block.block_header() {
+        let block = &self.walk.block;
+        let header = match block.block_header() {
             Some(header) => header,
             None => return Ok(Step::Empty),
         };
@@ -578,11 +594,11 @@ impl BlockRing {
         let private_at = header.priv_offset as usize;
         let private = match self.private_size {
             0 => None,
-            size => self.block.pointer(private_at, size as usize),
+            size => block.pointer(private_at, size as usize),
         };
         let (base, first) = match (
-            self.block.pointer(0, self.block_size),
-            self.block.pointer(header.first_pkt as usize, v3::HDRLEN),
+            block.pointer(0, self.block_size),
+            block.pointer(header.first_pkt as usize, v3::HDRLEN),
         ) {
             (Some(base), Some(_)) => (base, header.first_pkt),
             _ => {
@@ -607,7 +623,7 @@ impl BlockRing {
         });
         self.held[index].whole = true;
         counters.next.set(self.end);
-        self.set_release_stop(counters);
+        self.set_plain_release(counters);
         Ok(Step::Ready)
     }
 
