@@ -201,9 +201,15 @@ fn within_mtu<T>(
 fn send(handle: &Handle, session: &Session, tx: &mut TxSide, joined: &Joined) -> Result<usize> {
     let destination = tx.destination;
     let to = destination.as_ref();
-    joined.with_parts(|parts| match &mut tx.transmitter {
-        Some(transmitter) => transmitter.inject_parts(&mut outlet(handle, session, to), parts),
-        None => inject::parts(&session.socket, to, parts, &session.limits()),
-    })?;
+    if let Some(transmitter) = &mut tx.transmitter {
+        let mut kernel = outlet(handle, session, to);
+        joined.with_parts(|parts| transmitter.inject_parts(&mut kernel, parts))?;
+        return Ok(joined.count);
+    }
+    let limits = session.limits();
+    match joined.together(&mut tx.together) {
+        Some(frame) => inject::one(&session.socket, to, frame, &limits)?,
+        None => joined.with_parts(|parts| inject::parts(&session.socket, to, parts, &limits))?,
+    };
     Ok(joined.count)
 }

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::ring::geometry::{Direction, Ring};
 use crate::rx::Receiver;
-use crate::tx::{self, Transmitter};
+use crate::tx::{self, gso, Transmitter};
 use crate::wait::Interrupt;
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_int};
@@ -200,6 +200,11 @@ pub(super) fn start_with(
         if destination.sll_ifindex == 0 {
             destination.sll_ifindex = session.link.ifindex;
         }
+    }
+    if session.options.vnet_header != 0 && tx.is_none() {
+        let together = vec![0; gso::TOGETHER].into_boxed_slice();
+        // SAFETY: before activation no thread can be transmitting with this handle.
+        unsafe { handle.tx() }.together = together;
     }
     if let (Some(view), Some(ring)) = (tx, &session.rings.tx) {
         let transmitter = Transmitter::new(

@@ -39,6 +39,8 @@ pub(super) struct TxSide {
     pub transmitter: Option<Transmitter>,
     /// Where frames go that do not say so themselves.
     pub destination: Option<libc::sockaddr_ll>,
+    /// Where short datagrams are copied together to be sent as one frame.
+    pub together: Box<[u8]>,
 }
 
 /// How long close waits for frames that are in flight, in milliseconds.

@@ -10,6 +10,13 @@ use std::io::IoSlice;
 /// Datagrams in one frame at most; every kernel that has this offload cuts that many.
 pub const MOST: usize = 64;
 
+/// Payloads up to this length cost less when they are copied together first: the kernel takes
+/// about 50 ns for each piece that a frame is in.
+const SHORT: usize = 512;
+
+/// Memory that a frame of [`SHORT`] payloads fits into.
+pub const TOGETHER: usize = HEAD + MOST * SHORT;
+
 /// An IP packet's length has 16 bits.
 const LONGEST_PACKET: usize = 65_535;
 
@@ -211,6 +218,25 @@ impl<'a> Joined<'a> {
         let vnet = layout.vnet(self.count, segment).to_bytes();
         self.head[..way.vnet].copy_from_slice(&vnet[..way.vnet]);
         self.head_length = end;
+    }
+
+    /// The whole frame, copied together into `memory`; `None` where that is not worth it or
+    /// `memory` is too short.
+    pub fn together<'m>(&self, memory: &'m mut [u8]) -> Option<&'m [u8]> {
+        let payloads = &self.payloads[..self.slices];
+        if payloads.len() < 2 || payloads[0].len() > SHORT {
+            return None;
+        }
+        let mut end = self.head_length;
+        memory
+            .get_mut(..end)?
+            .copy_from_slice(&self.head[..self.head_length]);
+        for payload in payloads {
+            let start = end;
+            end += payload.len();
+            memory.get_mut(start..end)?.copy_from_slice(payload);
+        }
+        memory.get(..end)
     }
 
     /// Calls `send` with the parts of the frame in order.
@@ -457,6 +483,32 @@ mod tests {
         assert_eq!(sum(&frame[14..34], 0), 0xffff, "the header checksum");
         assert_eq!(frame[42..], [&[1; 30][..], &[2; 30], &[3; 20]].concat());
         assert_eq!(whole(&join(4)), [&[0; 10][..], &frames[4]].concat());
+    }
+
+    #[test]
+    fn short_payloads_are_copied_together_where_they_fit() {
+        let mut memory = vec![0xee; TOGETHER];
+        let mut joined = |payload: usize, count: usize| {
+            let frames = vec![datagram(false, 0, 7, &vec![payload as u8; payload]); count];
+            let joined = join(&WAY, count, |i| &frames[i][..]).unwrap();
+            let together = joined.together(&mut memory).map(<[u8]>::to_vec);
+            (together, whole(&joined))
+        };
+        for payload in [1, 22, SHORT] {
+            let (together, whole) = joined(payload, MOST);
+            assert_eq!(together, Some(whole), "{payload}");
+        }
+        assert_eq!(joined(SHORT + 1, 2).0, None);
+        assert_eq!(joined(22, 1).0, None, "nothing to join");
+        let frames = [
+            datagram(false, 0, 7, &[1; 30]),
+            datagram(false, 0, 7, &[2; 30]),
+        ];
+        let joined = join(&WAY, 2, |i| &frames[i][..]).unwrap();
+        let length = whole(&joined).len();
+        assert!(joined.together(&mut vec![0; length]).is_some());
+        assert!(joined.together(&mut vec![0; length - 1]).is_none());
+        assert!(joined.together(&mut []).is_none());
     }
 
     #[test]
