@@ -108,6 +108,7 @@ const HOT_PATH: &[i64] = &[
     // pktring_wait, pktring_dispatch, pktring_loop
     libc::SYS_epoll_wait,
     libc::SYS_epoll_pwait,
+    libc::SYS_epoll_ctl,
     libc::SYS_getsockopt,
     libc::SYS_getsockname,
     // pktring_breakloop, and the wait that it ends
