@@ -42,6 +42,17 @@ typedef struct pktring_handle pktring_t;
 #define PKTRING_PROFILE_LOW_MEMORY 2
 
 /**
+ * The transmit ring is one of the kernel's (PACKET_TX_RING), which sends from its memory.
+ */
+#define PKTRING_TX_METHOD_RING 0
+
+/**
+ * The transmit ring is memory of the process, and each flush copies what is committed to the
+ * kernel (sendmmsg(2)).
+ */
+#define PKTRING_TX_METHOD_COPY 1
+
+/**
  * Bit of pktring_set_memory(): lock the rings (MAP_LOCKED).
  */
 #define PKTRING_MEMORY_LOCK 1
@@ -1009,8 +1020,9 @@ pktring_t *pktring_open_capture(const char *device, uint32_t snaplen, int promis
  * Opens an interface for transmission in one call: a transmit ring with the defaults,
  * activated.
  *
- * The same as pktring_open(), pktring_set_ring() with PKTRING_TX and pktring_activate() in
- * turn. The handle receives nothing and costs the receive path nothing.
+ * The same as pktring_open(), pktring_set_ring() with PKTRING_TX, pktring_set_tx_method() with
+ * PKTRING_TX_METHOD_COPY and pktring_activate() in turn. The handle receives nothing and costs
+ * the receive path nothing.
  *
  * @param device  name of the interface
  * @param errbuf  receives the error text; PKTRING_ERRBUF_SIZE bytes, or NULL
@@ -1103,6 +1115,32 @@ int pktring_set_protocol(pktring_t *handle, uint32_t ethertype);
  * @return 0; -EINVAL for another value; -EBUSY when active; -EFAULT when handle is NULL
  */
 int pktring_set_profile(pktring_t *handle, uint32_t profile);
+
+/**
+ * Chooses how the frames of a transmit ring get to the kernel.
+ *
+ * Everything that pktring_tx_reserve() and its companions promise holds either way, and so does
+ * the geometry of pktring_set_ring(). What differs:
+ *
+ * PKTRING_TX_METHOD_RING: the slots are shared with the kernel, which builds a packet around the
+ * memory of each and gives the slot back when the device is done with it. Where a device cannot
+ * send from such memory, as veth, tap and loopback devices, which pass the packet on to somebody
+ * else, it is copied after all, and that costs more than the other method does.
+ *
+ * PKTRING_TX_METHOD_COPY: the slots belong to the process, and pktring_tx_flush() has the kernel
+ * copy up to 64 frames with each system call. It gives a slot back as soon as the frame was copied
+ * and queued, so a frame counts as sent then, and its completion says no more than that. It needs
+ * no memory of the kernel's, and pktring_fd() is writable whenever the socket is. Timestamps of
+ * sent frames (pktring_set_timestamp()) are to be had with a ring alone.
+ *
+ * docs/performance.md has what was measured. pktring_open_transmit() uses PKTRING_TX_METHOD_COPY.
+ *
+ * @param handle  a handle that is not active
+ * @param method  PKTRING_TX_METHOD_RING (default) or PKTRING_TX_METHOD_COPY; of no meaning
+ *                without a transmit ring
+ * @return 0; -EINVAL for another value; -EBUSY when active; -EFAULT when handle is NULL
+ */
+int pktring_set_tx_method(pktring_t *handle, uint32_t method);
 
 /**
  * Limits how many bytes of each frame are kept, exactly, with every version: longer frames are

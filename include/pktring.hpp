@@ -421,6 +421,11 @@ public:
         check(pktring_set_profile(handle_, profile));
         return *this;
     }
+    handle &set_tx_method(std::uint32_t method)
+    {
+        check(pktring_set_tx_method(handle_, method));
+        return *this;
+    }
     handle &set_snaplen(std::uint32_t snaplen)
     {
         check(pktring_set_snaplen(handle_, snaplen));

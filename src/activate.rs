@@ -7,7 +7,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::config::Config;
+use crate::config::{Config, Method};
 use crate::diag;
 use crate::error::{Error, Result};
 use crate::fanout::{self, Fanout};
@@ -59,11 +59,11 @@ pub fn activate_closed(config: &Config, interrupt: &Interrupt) -> Result<Active>
         // The kernel computes its timeout from the interface's speed. Protocol 0: no packets yet.
         socket.bind(0, link.ifindex).map_err(bind_error)?;
     }
-    set_rings(&socket, config.version, &rings)?;
+    set_rings(&socket, config.version, &in_kernel(config, &rings))?;
     if kernel_retires {
         rings.rx = Some(as_chosen(&socket, config, rings.rx.unwrap_or_default())?);
     }
-    let (rx, tx) = map(&socket, &rings, config.tuning.map_flags)?;
+    let (rx, tx) = map(&socket, config, &rings)?;
     config.options.before_bind(&socket)?;
     config.tuning.apply(&socket)?;
     if config.timestamps != Timestamps::default() {
@@ -283,25 +283,50 @@ fn bind_error(errno: Errno) -> Error {
     }
 }
 
-/// Maps both rings at once, as the kernel demands: the receive ring, then the transmit ring.
-fn map(socket: &PacketSocket, rings: &Rings, flags: i32) -> Result<(Option<View>, Option<View>)> {
-    let bytes = |ring: &Option<Ring>| ring.map_or(0, |ring| ring.bytes());
-    let (rx, tx) = (bytes(&rings.rx), bytes(&rings.tx));
-    let total = rx + tx;
-    if total == 0 {
-        return Ok((None, None));
+/// The rings that the kernel is asked for.
+fn in_kernel(config: &Config, rings: &Rings) -> Rings {
+    match config.tx_method {
+        Method::Ring => *rings,
+        Method::Copy => Rings { tx: None, ..*rings },
     }
-    let len = usize::try_from(total).map_err(|_| Error::NoMemory(total))?;
-    let mapping = Mapping::of_socket(socket.fd(), len, flags).map_err(|errno| match errno {
-        libc::EAGAIN | libc::EPERM => Error::Locked(total),
-        libc::ENOMEM => Error::NoMemory(total),
-        errno => Error::system("mapping the rings", errno),
-    })?;
-    let view = |at: u64, len: u64| match len {
-        0 => None,
-        len => View::new(&mapping, at as usize, len as usize),
+}
+
+/// Maps both rings at once, as the kernel demands: the receive ring, then the transmit ring. Slots
+/// that are copied from are memory of this process.
+fn map(
+    socket: &PacketSocket,
+    config: &Config,
+    rings: &Rings,
+) -> Result<(Option<View>, Option<View>)> {
+    let flags = config.tuning.map_flags;
+    let bytes = |ring: &Option<Ring>| ring.map_or(0, |ring| ring.bytes());
+    let shared = in_kernel(config, rings);
+    let (rx, tx) = (bytes(&shared.rx), bytes(&shared.tx));
+    let (rx, mut tx) = match rx + tx {
+        0 => (None, None),
+        total => {
+            let mapping = mapped(total, |len| Mapping::of_socket(socket.fd(), len, flags))?;
+            let view = |at: u64, len: u64| match len {
+                0 => None,
+                len => View::new(&mapping, at as usize, len as usize),
+            };
+            (view(0, rx), view(rx, tx))
+        }
     };
-    Ok((view(0, rx), view(rx, tx)))
+    if let (Method::Copy, Some(ring)) = (config.tx_method, rings.tx) {
+        let mapping = mapped(ring.bytes(), |len| Mapping::private(len, flags))?;
+        tx = View::new(&mapping, 0, ring.bytes() as usize);
+    }
+    Ok((rx, tx))
+}
+
+fn mapped<T>(bytes: u64, map: impl FnOnce(usize) -> std::result::Result<T, Errno>) -> Result<T> {
+    let len = usize::try_from(bytes).map_err(|_| Error::NoMemory(bytes))?;
+    map(len).map_err(|errno| match errno {
+        libc::EAGAIN | libc::EPERM => Error::Locked(bytes),
+        libc::ENOMEM => Error::NoMemory(bytes),
+        errno => Error::system("mapping the rings", errno),
+    })
 }
 
 /// Protocol 0 spares a handle that only transmits the cost of every packet that is received.

@@ -54,6 +54,16 @@ pub struct Config {
     pub tuning: Tuning,
     pub rx: Option<Ring>,
     pub tx: Option<Ring>,
+    pub tx_method: Method,
+}
+
+/// How frames get from the slots of a transmit ring to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// The slots are a transmit ring of the kernel's.
+    Ring,
+    /// The slots are memory of this process, and `sendmmsg` copies them.
+    Copy,
 }
 
 impl Config {
@@ -87,6 +97,7 @@ impl Config {
             tuning: Tuning::default(),
             rx: None,
             tx: None,
+            tx_method: Method::Ring,
         })
     }
 
@@ -114,6 +125,12 @@ impl Config {
     pub fn check(&self) -> Result<()> {
         if self.timestamps.tx != 0 && self.tx.is_none() {
             return Err(invalid!("timestamps of sent frames need a transmit ring"));
+        }
+        if self.timestamps.tx != 0 && self.tx_method == Method::Copy {
+            return Err(invalid!(
+                "timestamps of sent frames need PKTRING_TX_METHOD_RING: a frame that was copied \
+                 counts as sent before the device has it"
+            ));
         }
         if self.timestamps.tx != 0 && self.options.loss {
             return Err(invalid!(

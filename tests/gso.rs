@@ -129,12 +129,19 @@ fn check(frame: &[u8]) {
     }
 }
 
+const METHODS: [u32; 2] = [PKTRING_TX_METHOD_RING, PKTRING_TX_METHOD_COPY];
+
 /// A handle with virtio_net headers of that size; with a transmit ring of such slots, if asked.
 fn open(size: u32, slots: Option<u32>) -> Opened {
+    open_by(PKTRING_TX_METHOD_RING, size, slots)
+}
+
+fn open_by(method: u32, size: u32, slots: Option<u32>) -> Opened {
     let handle = Opened::new("va", PKTRING_V2);
     // SAFETY: the handle is open, the struct has its size.
     unsafe {
         handle.must(pktring_set_vnet_header(handle.0, size));
+        handle.must(pktring_set_tx_method(handle.0, method));
         if let Some(frame_size) = slots {
             let ring = pktring_ring {
                 size: size_of::<pktring_ring>(),
@@ -226,11 +233,14 @@ fn what_cannot_be_joined_is_sent_as_it_is() {
 fn a_transmit_ring_joins_as_much_as_a_slot_holds() {
     isolated(|| {
         let peer = peer();
-        for frame_size in [65_536 + 64, 8192, 2048] {
-            let handle = open(10, Some(frame_size / 16 * 16));
-            let payloads = payloads(vec![1000; 100]);
+        let sizes = [65_536 + 64, 8192, 2048];
+        let ways = METHODS.map(|method| sizes.map(|size| (method, size)));
+        for (method, frame_size) in ways.concat() {
+            let handle = open_by(method, 10, Some(frame_size / 16 * 16));
+            // As many as the receiver's buffer takes one by one.
+            let payloads = payloads(vec![1000; 80]);
             let frames: Vec<_> = payloads.iter().map(|p| peer.datagram(p)).collect();
-            assert_eq!(inject(&handle, &frames), 100, "{}", handle.error());
+            assert_eq!(inject(&handle, &frames), 80, "{}", handle.error());
             peer.expect(&payloads);
         }
     });
@@ -267,8 +277,11 @@ fn a_long_frame_is_cut_on_the_way_out() {
 fn a_frame_written_in_place_is_cut_too() {
     isolated(|| {
         let peer = peer();
-        for size in [10usize, 12] {
-            let handle = open(size as u32, Some(65_600));
+        for (method, size) in METHODS
+            .map(|method| [(method, 10usize), (method, 12)])
+            .concat()
+        {
+            let handle = open_by(method, size as u32, Some(65_600));
             let payloads = payloads(vec![700; 20]);
             let frame = [peer.datagram(&[]), payloads.concat()].concat();
             let length = (size + frame.len()) as u32;

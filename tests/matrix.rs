@@ -5,7 +5,7 @@
 mod common;
 
 use common::frames::{self, HEADER};
-use common::{data, ring, small_ring, Pktring, LIMIT_MS};
+use common::{data, ring, small_ring, Pktring, LIMIT_MS, METHODS};
 use netns::{isolated, link, PlainSocket, Tap};
 use pktring::capi::geometry::{
     pktring_ring, PKTRING_DGRAM, PKTRING_RAW, PKTRING_RX, PKTRING_TX, PKTRING_V1, PKTRING_V2,
@@ -173,11 +173,18 @@ fn address_frames(handle: &Pktring, device: &str) {
 }
 
 fn transmits(version: u32, mode: u32) {
+    for (method, _) in METHODS {
+        transmits_by(version, mode, method);
+    }
+}
+
+fn transmits_by(version: u32, mode: u32, method: u32) {
     isolated(|| {
         link::veth("va", "vb").unwrap();
         let receiver = from_socket("va");
         let handle = configured(version, mode)
             .ring(PKTRING_TX, &transmit_ring(version))
+            .tx_method(method)
             .activate();
         address_frames(&handle, "vb");
         let arrived = Arrived::default();
@@ -190,10 +197,11 @@ fn transmits(version: u32, mode: u32) {
 }
 
 /// A handle with both rings on `device`, small as they may be.
-fn with_both_rings(device: &str, version: u32, mode: u32) -> Pktring {
+fn with_both_rings(device: &str, version: u32, mode: u32, method: u32) -> Pktring {
     let handle = configured_on(device, version, mode)
         .ring(PKTRING_RX, &small_ring(version, WINDOW as u32 + 2))
         .ring(PKTRING_TX, &transmit_ring(version))
+        .tx_method(method)
         .activate();
     address_frames(&handle, device);
     handle
@@ -219,10 +227,16 @@ fn both_ways(
 }
 
 fn receives_and_transmits_at_once(version: u32, mode: u32) {
+    for (method, _) in METHODS {
+        receives_and_transmits_by(version, mode, method);
+    }
+}
+
+fn receives_and_transmits_by(version: u32, mode: u32, method: u32) {
     isolated(|| {
         link::veth("va", "vb").unwrap();
         let receiver = from_socket("va");
-        let handle = with_both_rings("vb", version, mode);
+        let handle = with_both_rings("vb", version, mode, method);
         both_ways(
             handle,
             mode,
@@ -234,12 +248,18 @@ fn receives_and_transmits_at_once(version: u32, mode: u32) {
 
 /// The same with a TAP device, whose other end is no packet socket either.
 fn a_tap_device_as_the_other_end(version: u32) {
+    for (method, _) in METHODS {
+        a_tap_device_by(version, method);
+    }
+}
+
+fn a_tap_device_by(version: u32, method: u32) {
     isolated(|| {
         let tap = match Tap::new("tap0") {
             Ok(tap) => tap,
             Err(error) => return netns::skip(error),
         };
-        let handle = with_both_rings("tap0", version, PKTRING_RAW);
+        let handle = with_both_rings("tap0", version, PKTRING_RAW, method);
         let send = |arrived: &Arrived| {
             for number in 0..TOTAL {
                 arrived.limit(number);

@@ -445,6 +445,16 @@ fn any_interface_names_that_of_each_frame() {
     });
 }
 
+/// Every version, by each way of transmitting.
+const WAYS: [(u32, u32); 6] = [
+    (PKTRING_V1, PKTRING_TX_METHOD_RING),
+    (PKTRING_V2, PKTRING_TX_METHOD_RING),
+    (PKTRING_V3, PKTRING_TX_METHOD_RING),
+    (PKTRING_V1, PKTRING_TX_METHOD_COPY),
+    (PKTRING_V2, PKTRING_TX_METHOD_COPY),
+    (PKTRING_V3, PKTRING_TX_METHOD_COPY),
+];
+
 /// A handle on `va` with a transmit ring.
 fn transmitter(version: u32, prepare: impl FnOnce(&Opened)) -> Opened {
     let handle = Opened::new("va", version);
@@ -488,10 +498,11 @@ fn frames_start_anywhere_in_their_slot() {
     isolated(|| {
         veth();
         let there = PlainSocket::open("vb").unwrap();
-        for version in VERSIONS {
+        for (version, method) in WAYS {
             // SAFETY: the handle is open.
             let on = |handle: &Opened| unsafe {
                 handle.must(pktring_set_tx_offset(handle.0, 1));
+                handle.must(pktring_set_tx_method(handle.0, method));
             };
             let handle = transmitter(version, on);
             let option = handle.option(libc::SOL_PACKET, libc::PACKET_TX_HAS_OFF);
@@ -520,11 +531,14 @@ fn with_loss_malformed_frames_are_skipped_and_without_they_are_told() {
     isolated(|| {
         veth();
         let there = PlainSocket::open("vb").unwrap();
-        for (on, refused) in [(0, 1), (1, 0)] {
+        let copy = PKTRING_TX_METHOD_COPY;
+        for (on, refused, method) in [(0, 1, 0), (1, 0, 0), (0, 1, copy), (1, 0, copy)] {
             link::set_mtu("va", 1500).unwrap();
             let handle = transmitter(PKTRING_V2, |handle| {
                 // SAFETY: the handle is open.
                 handle.must(unsafe { pktring_set_loss(handle.0, on) });
+                // SAFETY: as above.
+                handle.must(unsafe { pktring_set_tx_method(handle.0, method) });
             });
             let option = handle.option(libc::SOL_PACKET, libc::PACKET_LOSS);
             assert_eq!(option, on);
@@ -542,5 +556,42 @@ fn with_loss_malformed_frames_are_skipped_and_without_they_are_told() {
             let stats = handle.stats();
             assert_eq!((stats.tx_refused, stats.tx_frames), (refused, 3 - refused));
         }
+    });
+}
+
+#[test]
+fn a_ring_that_was_asked_for_is_the_kernels_and_memory_to_copy_from_is_not() {
+    isolated(|| {
+        veth();
+        for (version, method) in WAYS {
+            let handle = transmitter(version, |handle| {
+                // SAFETY: the handle is open.
+                handle.must(unsafe { pktring_set_tx_method(handle.0, method) });
+            });
+            let mut found = pktring_ring {
+                size: size_of::<pktring_ring>(),
+                ..ring(0, 0, 0)
+            };
+            // SAFETY: the handle is open, the struct has its size.
+            let code = unsafe { pktring_inspect_ring(handle.0, PKTRING_TX, &mut found) };
+            match method {
+                PKTRING_TX_METHOD_RING => {
+                    handle.must(code);
+                    assert_eq!((found.block_size, found.frame_size), (1 << 16, 4096));
+                }
+                _ => handle.must_fail(code, libc::EINVAL, "no transmit ring"),
+            }
+            // SAFETY: as above.
+            handle.must(unsafe { pktring_get_ring(handle.0, PKTRING_TX, &mut found) });
+            assert_eq!((found.block_size, found.frame_count), (1 << 16, 16));
+        }
+        let plain = Opened::new("va", PKTRING_V3);
+        // SAFETY: the handle is open.
+        let unknown = unsafe { pktring_set_tx_method(plain.0, 2) };
+        plain.must_fail(unknown, libc::EINVAL, "method 2");
+        plain.activate();
+        // SAFETY: the handle is open.
+        let late = unsafe { pktring_set_tx_method(plain.0, PKTRING_TX_METHOD_COPY) };
+        plain.must_fail(late, libc::EBUSY, "active");
     });
 }

@@ -4,7 +4,7 @@ mod options;
 
 use netns::{isolated, link, throttle, PlainSocket, Throttle};
 use options::{frame, Ring, LIMIT};
-use pktring::capi::config::pktring_set_ring;
+use pktring::capi::config::*;
 use pktring::capi::geometry::*;
 use pktring::capi::option::pktring_set_loss;
 use pktring::capi::rx::PKTRING_STATUS_TS_SOFTWARE;
@@ -291,6 +291,17 @@ fn bad_settings_are_refused_and_named() {
         ring.activate();
         let late = set(&ring, PKTRING_TX, PKTRING_TIMESTAMP_SOFTWARE);
         ring.must_fail(late, libc::EBUSY, "before");
+
+        let copied = Ring::open("vb");
+        // SAFETY: an open handle; NULL stands for the defaults.
+        unsafe {
+            copied.must(pktring_set_ring(copied.0, PKTRING_TX, std::ptr::null()));
+            copied.must(pktring_set_tx_method(copied.0, PKTRING_TX_METHOD_COPY));
+        }
+        copied.must(set(&copied, PKTRING_TX, PKTRING_TIMESTAMP_SOFTWARE));
+        let (errno, text) = copied.refused();
+        assert_eq!(errno, libc::EINVAL);
+        assert!(text.contains("PKTRING_TX_METHOD_RING"), "{text}");
 
         let lossy = Ring::open("vb");
         // SAFETY: an open handle; NULL stands for the defaults.

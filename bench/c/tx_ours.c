@@ -25,6 +25,19 @@ static void open_ring(const struct plan *plan)
 	check(pktring_set_ring(handle, PKTRING_TX, NULL), "set_ring");
 	if (plan->bypass)
 		check(pktring_set_qdisc_bypass(handle, 1), "set_qdisc_bypass");
+}
+
+static void open_kernel_ring(const struct plan *plan)
+{
+	open_ring(plan);
+	check(pktring_activate(handle), "activate");
+}
+
+/* What pktring_open_transmit chooses. */
+static void open_copied_ring(const struct plan *plan)
+{
+	open_ring(plan);
+	check(pktring_set_tx_method(handle, PKTRING_TX_METHOD_COPY), "set_tx_method");
 	check(pktring_activate(handle), "activate");
 }
 
@@ -102,7 +115,8 @@ static unsigned send_gso(const struct plan *plan, unsigned first)
 }
 
 const struct transmitter transmitters[] = {
-	{ "tx_ring", open_ring, send_ring, finish_ring },
+	{ "tx_ring", open_kernel_ring, send_ring, finish_ring },
+	{ "tx_copy", open_copied_ring, send_ring, finish_ring },
 	{ "inject", open_inject, send_inject, NULL },
 	{ "inject_batch", open_inject, send_batch, NULL },
 	{ "gso", open_gso, send_gso, NULL },

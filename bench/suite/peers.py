@@ -11,7 +11,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), "bench")
 
 OURS = ("next_frame", "next_batch", "dispatch", "block", "next_frame_v2", "next_frame_v2_nap",
-        "next_frame_latency", "tx_ring", "inject", "inject_batch", "gso")
+        "next_frame_latency", "tx_ring", "tx_copy", "inject", "inject_batch", "gso")
 FAMILIES = {
     "ours": OURS,
     "hand": ("hand_v1", "hand_v2", "hand_v2_nap", "hand_v3"),

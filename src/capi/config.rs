@@ -6,7 +6,7 @@ use super::geometry::{self, pktring_ring};
 use super::handle::Handle;
 use super::sized;
 use super::wall;
-use crate::config::Config;
+use crate::config::{Config, Method};
 use crate::error::{invalid, Error, Result};
 use crate::program::MAX_INSTRUCTIONS;
 use crate::ring::geometry::{Direction, Profile};
@@ -20,6 +20,12 @@ pub const PKTRING_PROFILE_THROUGHPUT: u32 = 0;
 pub const PKTRING_PROFILE_LATENCY: u32 = 1;
 /// Least memory: V3, 1 MiB.
 pub const PKTRING_PROFILE_LOW_MEMORY: u32 = 2;
+
+/// The transmit ring is one of the kernel's (PACKET_TX_RING), which sends from its memory.
+pub const PKTRING_TX_METHOD_RING: u32 = 0;
+/// The transmit ring is memory of the process, and each flush copies what is committed to the
+/// kernel (sendmmsg(2)).
+pub const PKTRING_TX_METHOD_COPY: u32 = 1;
 
 /// One instruction of a classic BPF program, laid out like struct sock_filter of
 /// linux/filter.h and struct bpf_insn of libpcap.
@@ -175,6 +181,43 @@ pub unsafe extern "C" fn pktring_set_profile(handle: *mut Handle, profile: u32) 
                     invalid!("profile {profile} is unknown; 0 to 2 are valid")
                 })?,
             );
+            Ok(())
+        })
+    }
+}
+
+/// Chooses how the frames of a transmit ring get to the kernel.
+///
+/// Everything that pktring_tx_reserve() and its companions promise holds either way, and so does
+/// the geometry of pktring_set_ring(). What differs:
+///
+/// PKTRING_TX_METHOD_RING: the slots are shared with the kernel, which builds a packet around the
+/// memory of each and gives the slot back when the device is done with it. Where a device cannot
+/// send from such memory, as veth, tap and loopback devices, which pass the packet on to somebody
+/// else, it is copied after all, and that costs more than the other method does.
+///
+/// PKTRING_TX_METHOD_COPY: the slots belong to the process, and pktring_tx_flush() has the kernel
+/// copy up to 64 frames with each system call. It gives a slot back as soon as the frame was copied
+/// and queued, so a frame counts as sent then, and its completion says no more than that. It needs
+/// no memory of the kernel's, and pktring_fd() is writable whenever the socket is. Timestamps of
+/// sent frames (pktring_set_timestamp()) are to be had with a ring alone.
+///
+/// docs/performance.md has what was measured. pktring_open_transmit() uses PKTRING_TX_METHOD_COPY.
+///
+/// @param handle  a handle that is not active
+/// @param method  PKTRING_TX_METHOD_RING (default) or PKTRING_TX_METHOD_COPY; of no meaning
+///                without a transmit ring
+/// @return 0; -EINVAL for another value; -EBUSY when active; -EFAULT when handle is NULL
+#[no_mangle]
+pub unsafe extern "C" fn pktring_set_tx_method(handle: *mut Handle, method: u32) -> c_int {
+    // SAFETY: the caller passes NULL or a handle.
+    unsafe {
+        change(handle, |config| {
+            config.tx_method = match method {
+                PKTRING_TX_METHOD_RING => Method::Ring,
+                PKTRING_TX_METHOD_COPY => Method::Copy,
+                _ => return Err(invalid!("method {method} is unknown; 0 and 1 are valid")),
+            };
             Ok(())
         })
     }

@@ -1,7 +1,7 @@
 //! UDP segmentation offload.
 
 use super::handle::Handle;
-use super::tx::{outlet, pktring_buffer, transmit, TxSide};
+use super::tx::{pktring_buffer, transmit, TxSide};
 use crate::error::{invalid, Error, Result};
 use crate::session::Session;
 use crate::tx::gso::{cut, join, prepare, Joined, Way};
@@ -199,14 +199,12 @@ fn within_mtu<T>(
 }
 
 fn send(handle: &Handle, session: &Session, tx: &mut TxSide, joined: &Joined) -> Result<usize> {
-    let destination = tx.destination;
-    let to = destination.as_ref();
-    if let Some(transmitter) = &mut tx.transmitter {
-        let mut kernel = outlet(handle, session, to);
+    if tx.transmitter.is_some() {
+        let (transmitter, mut kernel) = tx.with_outlet(handle, session)?;
         joined.with_parts(|parts| transmitter.inject_parts(&mut kernel, parts))?;
         return Ok(joined.count);
     }
-    let limits = session.limits();
+    let (to, limits) = (tx.destination.as_ref(), session.limits());
     match joined.together(&mut tx.together) {
         Some(frame) => inject::one(&session.socket, to, frame, &limits)?,
         None => joined.with_parts(|parts| inject::parts(&session.socket, to, parts, &limits))?,

@@ -4,11 +4,11 @@ use super::error::{set_errno, write_errbuf, Place};
 use super::handle::Handle;
 use super::wall;
 use crate::activate::{activate, first_number, Active};
-use crate::config::Config;
+use crate::config::{Config, Method};
 use crate::error::{Error, Result};
 use crate::ring::geometry::{Direction, Ring};
 use crate::rx::Receiver;
-use crate::tx::{self, gso, Transmitter};
+use crate::tx::{self, gso, Copier, Transmitter};
 use crate::wait::Interrupt;
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_int};
@@ -75,8 +75,9 @@ pub unsafe extern "C" fn pktring_open_capture(
 /// Opens an interface for transmission in one call: a transmit ring with the defaults,
 /// activated.
 ///
-/// The same as pktring_open(), pktring_set_ring() with PKTRING_TX and pktring_activate() in
-/// turn. The handle receives nothing and costs the receive path nothing.
+/// The same as pktring_open(), pktring_set_ring() with PKTRING_TX, pktring_set_tx_method() with
+/// PKTRING_TX_METHOD_COPY and pktring_activate() in turn. The handle receives nothing and costs
+/// the receive path nothing.
 ///
 /// @param device  name of the interface
 /// @param errbuf  receives the error text; PKTRING_ERRBUF_SIZE bytes, or NULL
@@ -92,6 +93,7 @@ pub unsafe extern "C" fn pktring_open_transmit(
         let name = unsafe { text(device, "device")? };
         let mut config = Config::new(name)?;
         config.set_ring(Direction::Tx, Ring::default())?;
+        config.tx_method = Method::Copy;
         open_active(config)
     };
     // SAFETY: errbuf is the caller's.
@@ -162,7 +164,7 @@ pub unsafe extern "C" fn pktring_close(handle: *mut Handle) -> c_int {
         // SAFETY: no call is in progress any more, so this thread may be the one that transmits.
         let left = handle
             .session()
-            .map_or(0, |session| unsafe { handle.tx() }.linger(session));
+            .map_or(0, |session| unsafe { handle.tx() }.linger(handle, session));
         // SAFETY: no call is in progress any more, and the caller gives the handle up.
         unsafe { Handle::destroy(pointer) };
         c_int::try_from(left).unwrap_or(c_int::MAX)
@@ -207,21 +209,26 @@ pub(super) fn start_with(
         unsafe { handle.tx() }.together = together;
     }
     if let (Some(view), Some(ring)) = (tx, &session.rings.tx) {
-        let transmitter = Transmitter::new(
-            view,
-            &tx::Config {
-                version: session.version,
-                mode: session.mode,
-                ring: *ring,
-                placed: session.options.tx_offset,
-                stamped: (config.timestamps.tx != 0).then_some(tx::BURST),
-                limits: session.limits(),
-                base: first,
-            },
-        )?;
+        let plan = tx::Config {
+            version: session.version,
+            mode: session.mode,
+            ring: *ring,
+            copied: config.tx_method == Method::Copy,
+            placed: session.options.tx_offset,
+            stamped: (config.timestamps.tx != 0).then_some(tx::BURST),
+            limits: session.limits(),
+            base: first,
+        };
+        let copier = match config.tx_method {
+            Method::Ring => None,
+            Method::Copy => Some(Copier::new(view.clone(), &plan, session.options.loss)?),
+        };
+        let transmitter = Transmitter::new(view, &plan)?;
         session.tx_counters = Some(Arc::clone(transmitter.counters()));
         // SAFETY: before activation no thread can be transmitting with this handle.
-        unsafe { handle.tx() }.transmitter = Some(transmitter);
+        let side = unsafe { handle.tx() };
+        side.transmitter = Some(transmitter);
+        side.copier = copier;
     }
     handle.set_session(session);
     Ok(())

@@ -7,8 +7,9 @@ use crate::error::{invalid, Error, Result};
 use crate::frame::{Address, Completion};
 use crate::session::Session;
 use crate::sys::call::link_address;
-use crate::tx::{inject, Outlet, Transmitter};
+use crate::tx::{inject, Copier, Outlet, Transmitter};
 use std::os::raw::{c_int, c_void};
+use std::panic::{catch_unwind, AssertUnwindSafe};
 
 /// A free slot of the transmit ring, to write a frame into. Filled by pktring_tx_reserve().
 ///
@@ -37,6 +38,8 @@ pub struct pktring_slot {
 #[derive(Default)]
 pub(super) struct TxSide {
     pub transmitter: Option<Transmitter>,
+    /// Sends what the transmitter has, on a handle whose ring is not the kernel's.
+    pub copier: Option<Copier>,
     /// Where frames go that do not say so themselves.
     pub destination: Option<libc::sockaddr_ll>,
     /// Where short datagrams are copied together to be sent as one frame.
@@ -60,48 +63,49 @@ pub struct pktring_buffer {
 const _: () = assert!(std::mem::size_of::<pktring_buffer>() == std::mem::size_of::<libc::iovec>());
 
 impl TxSide {
-    fn ring(&mut self) -> Result<(&mut Transmitter, Option<&libc::sockaddr_ll>)> {
+    /// The transmit ring alone.
+    fn ring(&mut self) -> Result<&mut Transmitter> {
+        self.transmitter
+            .as_mut()
+            .ok_or(Error::State("the handle has no transmit ring"))
+    }
+
+    /// The transmit ring, and who sends what is in it.
+    pub(super) fn with_outlet<'a>(
+        &'a mut self,
+        handle: &'a Handle,
+        session: &'a Session,
+    ) -> Result<(&'a mut Transmitter, Outlet<'a>)> {
+        let sleeper = session.tx_sleeper.as_ref();
+        let outlet = Outlet {
+            socket: &session.socket,
+            copier: self.copier.as_mut(),
+            destination: self.destination.as_ref(),
+            ifindex: session.link.ifindex,
+            sleep: sleeper.map(|sleeper| (sleeper, &handle.interrupt)),
+        };
         match &mut self.transmitter {
-            Some(transmitter) => Ok((transmitter, self.destination.as_ref())),
+            Some(transmitter) => Ok((transmitter, outlet)),
             None => Err(Error::State("the handle has no transmit ring")),
         }
     }
 
     /// Whether a slot can be reserved.
     pub(super) fn ready(&mut self, handle: &Handle, session: &Session) -> Result<bool> {
-        let (transmitter, destination) = self.ring()?;
-        transmitter.poll(&mut outlet(handle, session, destination))
+        let (transmitter, mut kernel) = self.with_outlet(handle, session)?;
+        transmitter.poll(&mut kernel)
     }
 
     /// Sends what is committed, without listening to requests to stop, and tells how much could
     /// not be sent in time.
-    pub(super) fn linger(&mut self, session: &Session) -> u64 {
-        let (transmitter, destination) = match self.ring() {
+    pub(super) fn linger(&mut self, handle: &Handle, session: &Session) -> u64 {
+        let (transmitter, mut kernel) = match self.with_outlet(handle, session) {
             Ok(ring) => ring,
             Err(_) => return 0,
         };
-        let mut kernel = Outlet {
-            socket: &session.socket,
-            destination,
-            ifindex: session.link.ifindex,
-            sleep: None,
-        };
+        kernel.sleep = None;
         let flushed = transmitter.flush(&mut kernel, LINGER_MS);
         flushed.unwrap_or_else(|_| transmitter.in_flight())
-    }
-}
-
-pub(super) fn outlet<'a>(
-    handle: &'a Handle,
-    session: &'a Session,
-    destination: Option<&'a libc::sockaddr_ll>,
-) -> Outlet<'a> {
-    let sleeper = session.tx_sleeper.as_ref();
-    Outlet {
-        socket: &session.socket,
-        destination,
-        ifindex: session.link.ifindex,
-        sleep: sleeper.map(|sleeper| (sleeper, &handle.interrupt)),
     }
 }
 
@@ -128,6 +132,41 @@ pub(super) unsafe fn transmit(
     })
 }
 
+/// Runs `body` with the transmitter of an active handle; `None` where there is none, or `body` says
+/// so. For the calls that are made for every frame.
+///
+/// # Safety
+/// As for [`transmit`].
+#[inline(always)]
+unsafe fn at_once(
+    handle: *mut Handle,
+    body: impl FnOnce(&mut Transmitter) -> Option<c_int>,
+) -> Option<c_int> {
+    // SAFETY: the caller's promise.
+    let handle = unsafe { Handle::from_c(handle) }.ok()?;
+    // SAFETY: the caller's promise.
+    let transmitter = unsafe { handle.tx() }.transmitter.as_mut()?;
+    // The wall, since none may unwind into C.
+    catch_unwind(AssertUnwindSafe(|| body(transmitter))).unwrap_or(Some(-libc::EIO))
+}
+
+/// Why [`at_once`] could not be.
+///
+/// # Safety
+/// As for [`transmit`].
+#[cold]
+#[inline(never)]
+unsafe fn refused(handle: *mut Handle, null: bool) -> c_int {
+    let body = |_: &Handle, _: &Session, tx: &mut TxSide| {
+        if null {
+            return Err(Error::Null("slot"));
+        }
+        tx.ring().map(|_| 0)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { transmit(handle, body) }
+}
+
 /// Takes a free slot of the transmit ring to write a frame into. Never waits.
 ///
 /// Several slots can be reserved before the first is committed, and they can be committed in any
@@ -143,16 +182,12 @@ pub(super) unsafe fn transmit(
 /// One thread at a time may transmit with a handle; another one may receive meanwhile.
 #[no_mangle]
 pub unsafe extern "C" fn pktring_tx_reserve(handle: *mut Handle, slot: *mut pktring_slot) -> c_int {
-    let body = |_: &Handle, _: &Session, tx: &mut TxSide| {
-        if slot.is_null() {
-            return Err(Error::Null("slot"));
-        }
-        let (transmitter, _) = tx.ring()?;
+    let body = |transmitter: &mut Transmitter| {
         let reserved = match transmitter.reserve() {
             Some(reserved) => reserved,
-            None => return Ok(0),
+            None => return 0,
         };
-        // SAFETY: not NULL, so by the caller's promise room for one reservation.
+        // SAFETY: looked at below: not NULL, so by the caller's promise room for one reservation.
         unsafe {
             slot.write(pktring_slot {
                 data: reserved.data.as_ptr(),
@@ -162,10 +197,16 @@ pub unsafe extern "C" fn pktring_tx_reserve(handle: *mut Handle, slot: *mut pktr
                 number: reserved.reference,
             });
         }
-        Ok(1)
+        1
     };
-    // SAFETY: the caller passes NULL or a handle, from the thread that transmits.
-    unsafe { transmit(handle, body) }
+    if !slot.is_null() {
+        // SAFETY: the caller passes NULL or a handle, from the thread that transmits.
+        if let Some(done) = unsafe { at_once(handle, |transmitter| Some(body(transmitter))) } {
+            return done;
+        }
+    }
+    // SAFETY: as above.
+    unsafe { refused(handle, slot.is_null()) }
 }
 
 /// Says that the frame in a reserved slot is complete. It is handed to the kernel as soon as
@@ -193,14 +234,35 @@ pub unsafe extern "C" fn pktring_tx_commit(
     slot: *const pktring_slot,
     length: u32,
 ) -> c_int {
+    let usual = |transmitter: &mut Transmitter| {
+        // SAFETY: looked at below: not NULL, so by the caller's promise a reservation.
+        let slot = unsafe { &*slot };
+        transmitter
+            .commit_newest(slot.number, length, slot.offset, slot.user_data)
+            .then_some(0)
+    };
+    // SAFETY: the caller passes NULL or a handle, from the thread that transmits.
+    if !slot.is_null() && unsafe { at_once(handle, usual) }.is_some() {
+        return 0;
+    }
+    // SAFETY: as above.
+    unsafe { commit(handle, slot, length) }
+}
+
+/// [`pktring_tx_commit`] where it is not the usual case.
+///
+/// # Safety
+/// As for that.
+#[cold]
+#[inline(never)]
+unsafe fn commit(handle: *mut Handle, slot: *const pktring_slot, length: u32) -> c_int {
     let body = |handle: &Handle, session: &Session, tx: &mut TxSide| {
         if slot.is_null() {
             return Err(Error::Null("slot"));
         }
         // SAFETY: not NULL, so by the caller's promise a reservation.
         let slot = unsafe { &*slot };
-        let (transmitter, destination) = tx.ring()?;
-        let mut kernel = outlet(handle, session, destination);
+        let (transmitter, mut kernel) = tx.with_outlet(handle, session)?;
         transmitter.commit(
             &mut kernel,
             slot.number,
@@ -230,7 +292,7 @@ pub unsafe extern "C" fn pktring_tx_abort(handle: *mut Handle, slot: *const pktr
         }
         // SAFETY: not NULL, so by the caller's promise a reservation.
         let number = unsafe { (*slot).number };
-        let (transmitter, _) = tx.ring()?;
+        let transmitter = tx.ring()?;
         transmitter.abort(number)?;
         Ok(0)
     };
@@ -262,8 +324,7 @@ pub unsafe extern "C" fn pktring_tx_abort(handle: *mut Handle, slot: *const pktr
 pub unsafe extern "C" fn pktring_tx_flush(handle: *mut Handle, timeout_ms: c_int) -> c_int {
     let body = |handle: &Handle, session: &Session, tx: &mut TxSide| {
         let _inside = handle.enter()?;
-        let (transmitter, destination) = tx.ring()?;
-        let mut kernel = outlet(handle, session, destination);
+        let (transmitter, mut kernel) = tx.with_outlet(handle, session)?;
         let left = transmitter.flush(&mut kernel, timeout_ms);
         session.transmits();
         let left = left?;
@@ -296,8 +357,7 @@ pub unsafe extern "C" fn pktring_tx_complete(
         if completions.is_null() {
             return Err(Error::Null("completions"));
         }
-        let (transmitter, destination) = tx.ring()?;
-        let mut kernel = outlet(handle, session, destination);
+        let (transmitter, mut kernel) = tx.with_outlet(handle, session)?;
         let max = max.min(c_int::MAX as u32);
         for written in 0..max {
             let mut one = [Completion::default()];
@@ -453,10 +513,10 @@ pub(super) fn inject_one(
     tx: &mut TxSide,
     frame: &[u8],
 ) -> Result<usize> {
-    let destination = tx.destination;
-    let to = destination.as_ref();
-    match &mut tx.transmitter {
-        Some(transmitter) => transmitter.inject(&mut outlet(handle, session, to), frame),
-        None => inject::one(&session.socket, to, frame, &session.limits()),
+    if tx.transmitter.is_none() {
+        let to = tx.destination.as_ref();
+        return inject::one(&session.socket, to, frame, &session.limits());
     }
+    let (transmitter, mut kernel) = tx.with_outlet(handle, session)?;
+    transmitter.inject(&mut kernel, frame)
 }

@@ -39,6 +39,14 @@ impl Mapping {
         Ok(Arc::new(mapping))
     }
 
+    /// Private memory of `len` bytes, all zero, kept from children of a fork like a ring.
+    pub fn private(len: usize, flags: i32) -> Result<Arc<Mapping>, Errno> {
+        let base = call::map_private(len, flags)?;
+        let mapping = Mapping { base, len };
+        call::keep_from_children(base, len)?;
+        Ok(Arc::new(mapping))
+    }
+
     /// Has `between` make the rings anew, which is possible only while nobody has them mapped,
     /// and maps them again at the same address. Meanwhile, and for good should this fail, memory
     /// that is all zero stands there, so that every pointer stays valid.

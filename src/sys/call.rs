@@ -45,7 +45,12 @@ pub fn map_shared(fd: RawFd, len: usize, flags: i32) -> Result<NonNull<u8>, Errn
 
 /// Maps `len` bytes of private zeroed memory.
 pub fn map_anonymous(len: usize) -> Result<NonNull<u8>, Errno> {
-    map(-1, len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS)
+    map_private(len, 0)
+}
+
+/// The same with further `flags`.
+pub fn map_private(len: usize, flags: i32) -> Result<NonNull<u8>, Errno> {
+    map(-1, len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags)
 }
 
 /// Puts private zeroed memory in the place of a region that [`map_shared`] returned, in one step.

@@ -22,6 +22,8 @@ pub struct Fake {
     pub ring: Ring,
     pub version: Version,
     pub placed: bool,
+    /// Behaves as what copies frames does: each is done with as soon as it was taken.
+    pub copied: bool,
     pub least: u32,
     pub mtu: u32,
     /// What came out, in order.
@@ -57,6 +59,7 @@ impl Fake {
             ring,
             version,
             placed: false,
+            copied: false,
             least: 14,
             mtu: 1500,
             wire: Vec::new(),
@@ -209,6 +212,13 @@ impl Kernel for Fake {
                 self.set_status(slot, TP_STATUS_AVAILABLE);
             }
         }
+    }
+
+    fn rewind(&mut self) -> bool {
+        if self.copied {
+            self.head = 0;
+        }
+        self.copied
     }
 
     fn mtu(&mut self) -> std::result::Result<u32, Errno> {

@@ -146,7 +146,23 @@ impl Transmitter {
         let outcome = self.drive(kernel);
         self.publish(u64::MAX);
         self.reap();
+        if self.settled.place.count == self.tail.place.count && kernel.rewind() {
+            self.rewind();
+        }
         outcome
+    }
+
+    /// Goes on with the first slot. No slot is in use.
+    fn rewind(&mut self) {
+        let place = self.lane.restart(self.tail.place);
+        for cursor in [
+            &mut self.settled,
+            &mut self.head,
+            &mut self.edge,
+            &mut self.tail,
+        ] {
+            cursor.place = place;
+        }
     }
 
     fn drive<K: Kernel>(&mut self, kernel: &mut K) -> Result<Halt> {
@@ -222,6 +238,7 @@ impl Transmitter {
             if let State::Published { start, length } = record.state {
                 if place.count >= limit {
                     edge = edge.or(Some(super::Cursor { place, sequence }));
+                    self.flying -= u64::from(length);
                     self.slots.withdraw(place.offset);
                     record.state = State::Committed {
                         offset: place.offset,
@@ -293,6 +310,7 @@ impl Transmitter {
         for sequence in first..self.edge.sequence {
             let record = &mut self.records[sequence];
             if let State::Published { start, length } = record.state {
+                self.flying -= u64::from(length);
                 self.slots.withdraw(place.offset);
                 record.state = match sequence == first {
                     true => State::Refused { errno, length },

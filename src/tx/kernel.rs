@@ -1,5 +1,6 @@
 //! The other side of the transmit ring.
 
+use super::Copier;
 use crate::error::Result;
 use crate::sys::call::{monotonic_ns, sleep_ns, Errno, PacketSocket};
 use crate::sys::stamp::SendStamp;
@@ -11,6 +12,12 @@ pub trait Kernel {
     /// Asks for the ring's frames to be sent, without waiting. What was sent is told by the
     /// status words, never by the result.
     fn kick(&mut self) -> std::result::Result<(), Errno>;
+
+    /// Goes back to the first slot, as the caller does when the result is true. To be called
+    /// while no slot is in use.
+    fn rewind(&mut self) -> bool {
+        false
+    }
 
     /// The MTU of the interface now.
     fn mtu(&mut self) -> std::result::Result<u32, Errno>;
@@ -41,9 +48,11 @@ pub trait Kernel {
 /// Longest sleep between two looks at the ring where nothing can wake the sleeper.
 const SLICE_NS: u64 = 1_000_000;
 
-/// The kernel behind a packet socket.
+/// The kernel behind a packet socket, with or without a transmit ring of its own.
 pub struct Outlet<'a> {
     pub socket: &'a PacketSocket,
+    /// Sends instead of the kernel's transmit ring, where there is none.
+    pub copier: Option<&'a mut Copier>,
     /// Where frames go; needed with `Mode::Dgram` and on unbound sockets.
     pub destination: Option<&'a libc::sockaddr_ll>,
     /// The interface that the frames leave by.
@@ -55,7 +64,17 @@ pub struct Outlet<'a> {
 
 impl Kernel for Outlet<'_> {
     fn kick(&mut self) -> std::result::Result<(), Errno> {
-        self.socket.kick(self.destination)
+        match &mut self.copier {
+            Some(copier) => copier.kick(self.socket, self.destination),
+            None => self.socket.kick(self.destination),
+        }
+    }
+
+    fn rewind(&mut self) -> bool {
+        if let Some(copier) = &mut self.copier {
+            copier.rewind();
+        }
+        self.copier.is_some()
     }
 
     fn mtu(&mut self) -> std::result::Result<u32, Errno> {

@@ -19,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+mod copier;
 mod counters;
 mod flush;
 pub mod gso;
@@ -35,6 +36,7 @@ mod fake;
 #[cfg(test)]
 mod tests;
 
+pub use copier::Copier;
 pub use counters::{Counters, Counts};
 pub use kernel::{Kernel, Outlet};
 pub use limits::Limits;
@@ -58,6 +60,8 @@ pub struct Config {
     pub version: Version,
     pub mode: Mode,
     pub ring: Ring,
+    /// Whether a [`Copier`] sends, not the kernel's ring.
+    pub copied: bool,
     /// Whether `PACKET_TX_HAS_OFF` is on.
     pub placed: bool,
     /// Timestamps of sent frames come through the error queue, which has room for those of so
@@ -96,6 +100,17 @@ struct Usual {
     most: u32,
 }
 
+/// The newest reservation while it is open, for the usual case that it is the next to be committed.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    reference: u64,
+    /// Its slot; [`NO_SLOT`] once it is closed.
+    offset: usize,
+}
+
+/// What is no offset of any slot.
+const NO_SLOT: usize = usize::MAX;
+
 /// The transmit ring of a handle. One thread at a time uses it; [`Counters`] are for all.
 pub struct Transmitter {
     slots: Slots,
@@ -114,6 +129,11 @@ pub struct Transmitter {
     head: Cursor,
     edge: Cursor,
     tail: Cursor,
+    newest: Newest,
+    /// Bytes of the frames between `settled` and `edge`.
+    flying: u64,
+    /// Whether a frame that was taken is done with, because it was copied.
+    copied: bool,
     /// The slot before `edge`, of meaning while `head` is before `edge`.
     last: usize,
     stall: Stall,
@@ -150,6 +170,12 @@ impl Transmitter {
             head: start,
             edge: start,
             tail: start,
+            newest: Newest {
+                reference: 0,
+                offset: NO_SLOT,
+            },
+            flying: 0,
+            copied: config.copied,
             last: 0,
             stall: Stall::default(),
         };
@@ -193,6 +219,7 @@ impl Transmitter {
     ///
     /// Completions are kept for as many frames as the ring has slots; beyond that the oldest is
     /// forgotten. It was counted, though.
+    #[inline(always)]
     pub fn reserve(&mut self) -> Option<Slot> {
         if !self.has_free_slot() || !self.has_free_record() {
             return None;
@@ -210,6 +237,7 @@ impl Transmitter {
             tag: reference,
             state: State::Reserved { offset },
         };
+        self.newest = Newest { reference, offset };
         self.tail = Cursor {
             place: self.lane.next(self.tail.place),
             sequence: sequence + 1,
@@ -265,7 +293,6 @@ impl Transmitter {
     /// must not be written to from here on.
     ///
     /// With an error the reservation stays open.
-    #[inline]
     pub fn commit<K: Kernel>(
         &mut self,
         kernel: &mut K,
@@ -274,12 +301,18 @@ impl Transmitter {
         offset: u32,
         user_data: u64,
     ) -> Result<()> {
+        if self.commit_newest(reference, length, offset, user_data) {
+            return Ok(());
+        }
         let (sequence, slot) = self.reservation(reference)?;
         let usual = offset == 0 && (self.usual.least..=self.usual.most).contains(&length);
         let start = match usual {
             true => self.slots.data_start() as u16,
             false => self.check(kernel, slot, length, offset)?,
         };
+        if reference == self.newest.reference {
+            self.newest.offset = NO_SLOT;
+        }
         let record = &mut self.records[sequence];
         record.tag = user_data;
         if sequence != self.edge.sequence {
@@ -299,9 +332,47 @@ impl Transmitter {
         Ok(())
     }
 
+    /// [`Transmitter::commit`] for the usual case: a plain frame, in the only reservation that is
+    /// open, with nothing between it and what the kernel has. False, and nothing done, where the
+    /// case is any other.
+    #[inline(always)]
+    pub fn commit_newest(
+        &mut self,
+        reference: u64,
+        length: u32,
+        offset: u32,
+        user_data: u64,
+    ) -> bool {
+        let slot = self.edge.place.offset;
+        if reference != self.newest.reference
+            || slot != self.newest.offset
+            || self.tail.sequence != self.edge.sequence + 1
+            || offset != 0
+            || length < self.usual.least
+            || length > self.usual.most
+        {
+            return false;
+        }
+        let start = self.slots.data_start() as u16;
+        self.slots.publish(slot, start, length);
+        self.records[self.edge.sequence] = Record {
+            tag: user_data,
+            state: State::Published { start, length },
+        };
+        self.newest.offset = NO_SLOT;
+        self.flying += u64::from(length);
+        self.last = slot;
+        self.edge = self.tail;
+        self.counters.set_in_flight(self.in_flight());
+        true
+    }
+
     /// Gives the reserved slot back unsent.
     pub fn abort(&mut self, reference: u64) -> Result<()> {
         let (sequence, _) = self.reservation(reference)?;
+        if reference == self.newest.reference {
+            self.newest.offset = NO_SLOT;
+        }
         self.records[sequence].state = State::Aborted;
         self.forget_aborted();
         self.publish(u64::MAX);
@@ -423,6 +494,7 @@ impl Transmitter {
         }
         self.slots.publish(slot, start, length);
         self.records[self.edge.sequence].state = State::Published { start, length };
+        self.flying += u64::from(length);
         self.last = slot;
         self.edge.place = self.lane.next(self.edge.place);
     }
@@ -455,6 +527,9 @@ impl Transmitter {
     /// the kernel may be done with a later frame first.
     #[inline(never)]
     pub fn reap(&mut self) {
+        if self.copied && self.head.place.count == self.edge.place.count {
+            return self.reap_all();
+        }
         let (mut frames, mut bytes) = (0, 0);
         while self.settled.sequence < self.edge.sequence {
             let record = &mut self.records[self.settled.sequence];
@@ -478,8 +553,21 @@ impl Transmitter {
             self.head = self.settled;
         }
         if frames > 0 {
+            self.flying -= bytes;
             self.counters.sent(frames, bytes);
             self.counters.set_in_flight(self.in_flight());
+        }
+    }
+
+    /// The same where all is taken, and done with because it was copied. The records keep saying
+    /// that the frames are published.
+    fn reap_all(&mut self) {
+        if self.settled.sequence != self.edge.sequence {
+            self.counters.sent(self.in_flight(), self.flying);
+            self.flying = 0;
+            self.settled = self.edge;
+            self.head = self.edge;
+            self.counters.set_in_flight(0);
         }
     }
 
@@ -523,10 +611,15 @@ impl Transmitter {
     }
 }
 
-/// The completion of a finished frame; `None` for one that was given up.
+/// The completion of a frame that is settled; `None` for one that was given up.
 fn completion(record: &Record) -> Option<Completion> {
     let user_data = record.tag;
     match record.state {
+        State::Published { length, .. } => Some(Completion {
+            user_data,
+            length,
+            ..Completion::default()
+        }),
         State::Sent {
             clock,
             length,

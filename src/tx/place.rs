@@ -54,6 +54,14 @@ impl Lane {
         }
     }
 
+    /// The first slot in the lap after that of `place`.
+    pub fn restart(&self, place: Place) -> Place {
+        Place {
+            count: (place.count / self.slots + 1) * self.slots,
+            ..self.first()
+        }
+    }
+
     /// The slot after `place`.
     #[inline(always)]
     pub fn next(&self, place: Place) -> Place {
@@ -119,6 +127,19 @@ mod tests {
                 assert_eq!(place.offset, ring.slot_offset(index), "{ring:?} {count}");
                 place = lane.next(place);
             }
+        }
+    }
+
+    #[test]
+    fn a_lap_can_be_cut_short() {
+        let lane = Lane::new(&ring(1584, 4096, 3));
+        let mut place = lane.first();
+        for _ in 0..14 {
+            let again = lane.restart(place);
+            assert_eq!(again.offset, 0);
+            assert!(again.count > place.count && again.count % lane.slots() == 0);
+            assert_eq!(lane.find(0, again), again);
+            place = lane.next(place);
         }
     }
 

@@ -4,7 +4,7 @@ use crate::ring::geometry::{Mode, Ring, Version};
 use crate::ring::map::View;
 use crate::ring::status::{Word, Word32, WordLong};
 use crate::sys::layout::{v1, v2, v3, TX_OWNER};
-use libc::{TP_STATUS_AVAILABLE, TP_STATUS_SENDING, TP_STATUS_SEND_REQUEST};
+use libc::{iovec, TP_STATUS_AVAILABLE, TP_STATUS_SENDING, TP_STATUS_SEND_REQUEST};
 use std::io::IoSlice;
 use std::ptr::NonNull;
 
@@ -60,7 +60,13 @@ pub struct Slots {
     mode: Mode,
     /// Whether the kernel reads from the header where the frame starts (`PACKET_TX_HAS_OFF`).
     placed: bool,
-    frame_size: u32,
+    /// Offset of the first byte in a slot that a frame may use, and bytes from there on.
+    data_start: u32,
+    room: u32,
+    /// Offsets in a header.
+    status_at: usize,
+    length_at: usize,
+    mac_at: usize,
 }
 
 impl Slots {
@@ -72,6 +78,11 @@ impl Slots {
         mode: Mode,
         placed: bool,
     ) -> Option<Slots> {
+        let (status_at, length_at, mac_at) = match version {
+            Version::V1 => (v1::STATUS, v1::LEN, v1::MAC),
+            Version::V2 => (v2::STATUS, v2::LEN, v2::MAC),
+            Version::V3 => (v3::STATUS, v3::LEN, v3::MAC),
+        };
         let fits = view.len() as u64 >= ring.bytes()
             && ring.frame_size as usize > version.tx_data_offset();
         fits.then(|| Slots {
@@ -79,20 +90,24 @@ impl Slots {
             version,
             mode,
             placed,
-            frame_size: ring.frame_size,
+            data_start: version.tx_data_offset() as u32,
+            room: ring.frame_size - version.tx_data_offset() as u32,
+            status_at,
+            length_at,
+            mac_at,
         })
     }
 
     /// Offset of the first byte in a slot that a frame may use.
     #[inline(always)]
     pub fn data_start(&self) -> u32 {
-        self.version.tx_data_offset() as u32
+        self.data_start
     }
 
     /// Bytes of a slot that a frame may use.
     #[inline(always)]
     pub fn room(&self) -> u32 {
-        self.frame_size - self.data_start()
+        self.room
     }
 
     /// Whether a frame may start anywhere in its slot.
@@ -129,9 +144,8 @@ impl Slots {
     #[inline(always)]
     fn status(&self, slot: usize) -> u32 {
         match self.version {
-            Version::V1 => WordLong::load(&self.view, slot + v1::STATUS),
-            Version::V2 => Word32::load(&self.view, slot + v2::STATUS),
-            Version::V3 => Word32::load(&self.view, slot + v3::STATUS),
+            Version::V1 => WordLong::load(&self.view, slot + self.status_at),
+            _ => Word32::load(&self.view, slot + self.status_at),
         }
         // A slot outside of the view does not exist, and nobody will ever take it.
         .unwrap_or(TP_STATUS_SEND_REQUEST)
@@ -189,29 +203,53 @@ impl Slots {
             (true, Mode::Dgram) => (0, start),
         };
         match self.version {
-            Version::V1 => {
-                self.view.set_v1_header(slot, length, mac, net);
-                WordLong::store(&self.view, slot + v1::STATUS, TP_STATUS_SEND_REQUEST);
-            }
-            Version::V2 => {
-                self.view.set_v2_header(slot, length, mac, net);
-                Word32::store(&self.view, slot + v2::STATUS, TP_STATUS_SEND_REQUEST);
-            }
-            Version::V3 => {
-                self.view.set_v3_header(slot, length, mac, net);
-                Word32::store(&self.view, slot + v3::STATUS, TP_STATUS_SEND_REQUEST);
-            }
-        }
+            Version::V1 => self.view.set_v1_header(slot, length, mac, net),
+            Version::V2 => self.view.set_v2_header(slot, length, mac, net),
+            Version::V3 => self.view.set_v3_header(slot, length, mac, net),
+        };
+        self.set_status(slot, TP_STATUS_SEND_REQUEST);
     }
 
     /// Takes `slot` back from the kernel, which has not taken its frame yet. Allowed only while
     /// no `send` runs on the socket, since the kernel looks at transmit slots nowhere else.
+    #[inline(always)]
     pub fn withdraw(&self, slot: usize) {
+        self.set_status(slot, TP_STATUS_AVAILABLE);
+    }
+
+    #[inline(always)]
+    fn set_status(&self, slot: usize, status: u32) {
         match self.version {
-            Version::V1 => WordLong::store(&self.view, slot + v1::STATUS, TP_STATUS_AVAILABLE),
-            Version::V2 => Word32::store(&self.view, slot + v2::STATUS, TP_STATUS_AVAILABLE),
-            Version::V3 => Word32::store(&self.view, slot + v3::STATUS, TP_STATUS_AVAILABLE),
+            Version::V1 => WordLong::store(&self.view, slot + self.status_at, status),
+            _ => Word32::store(&self.view, slot + self.status_at, status),
         };
+    }
+
+    /// Says that the frame in `slot` is malformed, as the kernel does.
+    pub fn reject(&self, slot: usize) {
+        self.set_status(slot, libc::TP_STATUS_WRONG_FORMAT);
+    }
+
+    /// Where the frame is that was published in `slot`. Nothing, should its header not say so.
+    #[inline(always)]
+    pub fn frame(&self, slot: usize) -> iovec {
+        let length = self.view.u32(slot + self.length_at).unwrap_or(0);
+        let start = match self.placed {
+            false => self.data_start(),
+            true => {
+                let word = self.view.u32(slot + self.mac_at).unwrap_or(0).to_ne_bytes();
+                let (mac, net) = ([word[0], word[1]], [word[2], word[3]]);
+                match self.mode {
+                    Mode::Raw => u16::from_ne_bytes(mac).into(),
+                    Mode::Dgram => u16::from_ne_bytes(net).into(),
+                }
+            }
+        };
+        let data = self.view.pointer(slot + start as usize, length as usize);
+        iovec {
+            iov_base: data.map_or(std::ptr::null_mut(), |data| data.as_ptr().cast()),
+            iov_len: data.map_or(0, |_| length as usize),
+        }
     }
 
     /// Copies the frame of `length` bytes at `start` from one slot to another.

@@ -32,6 +32,7 @@ fn config(version: Version, ring: Ring) -> Config {
         version,
         mode: Mode::Raw,
         ring,
+        copied: false,
         placed: false,
         stamped: None,
         limits: LIMITS,
@@ -45,6 +46,7 @@ fn pair_of(config: &Config) -> (Transmitter, Fake) {
     let view = View::new(&mapping, 0, len).unwrap();
     let mut kernel = Fake::new(view.clone(), config.ring, config.version);
     kernel.placed = config.placed;
+    kernel.copied = config.copied;
     (Transmitter::new(view, config).unwrap(), kernel)
 }
 
@@ -895,13 +897,14 @@ struct Model {
 }
 
 impl Model {
-    fn new(version: Version, blocks: u32, stamped: Option<u64>) -> Model {
+    fn new(version: Version, blocks: u32, stamped: Option<u64>, copied: bool) -> Model {
         let config = Config {
             stamped,
+            copied,
             ..config(version, ring(blocks))
         };
         let (tx, mut kernel) = pair_of(&config);
-        kernel.slow = true;
+        kernel.slow = !copied;
         Model {
             tx,
             kernel,
@@ -956,6 +959,7 @@ impl Model {
                 let nth = pick as usize % self.kernel.sending.len();
                 self.kernel.finish(nth, 0, (0, 0));
             }
+            7 if self.kernel.copied => self.kernel.buffer = [0, usize::MAX][pick as usize % 2],
             7 => self.kernel.buffer = [1, 2, usize::MAX][pick as usize % 3],
             _ => {}
         }
@@ -1040,11 +1044,12 @@ impl Model {
 fn whatever_the_caller_and_the_kernel_do_every_frame_comes_out_once_and_in_order() {
     for version in VERSIONS {
         for blocks in 1..=4 {
-            for seed in 1..=40 {
+            for seed in 1..=80 {
                 let mut dice = Dice(0x9e37_79b9_7f4a_7c15 ^ seed);
                 // Every second time with what timestamps demand.
                 let stamped = (seed % 2 == 0).then_some(2);
-                let mut model = Model::new(version, blocks, stamped);
+                let copied = seed % 4 < 2;
+                let mut model = Model::new(version, blocks, stamped, copied);
                 for _ in 0..150 {
                     let (op, pick) = (dice.roll(8), dice.roll(1 << 20));
                     model.step(op, pick);
@@ -1070,12 +1075,12 @@ fn every_short_sequence_of_operations_on_a_ring_of_two_slots_is_right() {
         (6, 1), // one of the frames being sent is done
     ];
     let operations = OPERATIONS.len() as u32;
-    for number in 0..operations.pow(LENGTH) {
+    for number in 0..2 * operations.pow(LENGTH) {
         // Two reservations first: without them most sequences do nothing.
-        let mut model = Model::new(Version::V2, 1, None);
+        let mut model = Model::new(Version::V2, 1, None, number % 2 == 0);
         model.step(0, 0);
         model.step(0, 0);
-        let mut rest = number;
+        let mut rest = number / 2;
         for _ in 0..LENGTH {
             let (op, pick) = OPERATIONS[(rest % operations) as usize];
             model.step(op, pick);

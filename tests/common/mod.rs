@@ -20,6 +20,12 @@ use std::os::raw::{c_char, c_void};
 /// Every TPACKET version, with its name.
 pub const VERSIONS: [(u32, &str); 3] = [(PKTRING_V1, "V1"), (PKTRING_V2, "V2"), (PKTRING_V3, "V3")];
 
+/// Every way of transmitting, with its name.
+pub const METHODS: [(u32, &str); 2] = [
+    (PKTRING_TX_METHOD_RING, "ring"),
+    (PKTRING_TX_METHOD_COPY, "copy"),
+];
+
 /// What a test waits for something that must happen. Long, because only a failure takes it.
 pub const LIMIT_MS: i32 = 20_000;
 
@@ -183,6 +189,13 @@ impl Pktring {
 
     pub fn ring(self, direction: u32, ring: &pktring_ring) -> Pktring {
         self.set_ring(direction, ring).unwrap();
+        self
+    }
+
+    pub fn tx_method(self, method: u32) -> Pktring {
+        // SAFETY: see `version`.
+        self.result(unsafe { pktring_set_tx_method(self.raw, method) })
+            .unwrap();
         self
     }
 
