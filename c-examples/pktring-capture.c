@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <linux/filter.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,7 +65,7 @@ static pktring_t *handles[THREADS];
 
 /* What the threads share, under the lock. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static uint64_t captured, captured_bytes, unlabelled;
+static uint64_t captured, captured_bytes, unlabelled, repeated;
 static int status = DONE;
 static struct {
     struct pcapng pcapng;
@@ -97,6 +98,8 @@ static struct pktring_stats total_stats(void)
         sum.dropped += one.dropped;
         sum.frames += one.frames;
     }
+    sum.received -= repeated;
+    sum.frames -= repeated;
     return sum;
 }
 
@@ -118,7 +121,10 @@ static void name_file(char *name, size_t size, uint32_t number)
 
 static void describe_interface(const char *name, int linktype)
 {
-    pcapng_interface(&file.pcapng, name, (uint16_t)linktype, set.snaplen, set.expression);
+    enum { RAW_IP = 12, RAW_IP_IN_FILES = 101 }; /* the one that differs */
+
+    pcapng_interface(&file.pcapng, name, linktype == RAW_IP ? RAW_IP_IN_FILES : (uint16_t)linktype,
+                     set.snaplen, set.expression);
 }
 
 /* False: that failed; a line says why. */
@@ -216,6 +222,12 @@ static bool outgoing(const struct pktring_frame *frame)
     return frame->addr->pkttype == 4; /* PACKET_OUTGOING */
 }
 
+/* What leaves through the loopback interface comes in there as well: once is enough. */
+static bool comes_again(const struct pktring_frame *frame)
+{
+    return outgoing(frame) && frame->addr->hatype == ARPHRD_LOOPBACK;
+}
+
 static void show(const struct pktring_frame *frame)
 {
     char text[256], name[IF_NAMESIZE] = "";
@@ -258,7 +270,9 @@ static void take(void *user, const struct pktring_frame *taken)
     if (pktring_vlan_reinsert(user, &frame) == 1 && set.snaplen != 0 && frame.caplen > set.snaplen)
         frame.caplen = set.snaplen;
     pthread_mutex_lock(&lock);
-    if ((set.count == 0 || captured < set.count) && !(set.output != NULL && file_failed())) {
+    if (comes_again(&frame)) {
+        repeated++;
+    } else if ((set.count == 0 || captured < set.count) && !(set.output != NULL && file_failed())) {
         captured++;
         captured_bytes += frame.len;
         if (set.output != NULL)

@@ -5,6 +5,7 @@
 //! the tools, built by gcc with AddressSanitizer.
 
 mod bridge;
+mod captured;
 mod faults;
 mod files;
 mod generate;
@@ -68,6 +69,15 @@ fn is_real_root() -> bool {
 
 /// What tcpdump reads in a capture file: every byte of every packet, without the times.
 fn packets(file: &Path) -> String {
+    tcpdump_reads(file, &["-t"])
+}
+
+/// The same with the times, in nanoseconds.
+fn timed_packets(file: &Path) -> String {
+    tcpdump_reads(file, &["-tt", "--nano"])
+}
+
+fn tcpdump_reads(file: &Path, options: &[&str]) -> String {
     // Where it thinks that it is root, tcpdump becomes another user, which it cannot as root of a
     // user namespace: there it is made to be nobody first.
     let mut tcpdump = match is_real_root() {
@@ -78,7 +88,9 @@ fn packets(file: &Path) -> String {
         tcpdump.args(["-U", "tcpdump"]);
     }
     let read = tcpdump
-        .args(["-nn", "-e", "-xx", "-t", "-r"])
+        .args(["-nn", "-e", "-xx"])
+        .args(options)
+        .arg("-r")
         .arg(file)
         .output()
         .unwrap();

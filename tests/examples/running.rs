@@ -55,8 +55,12 @@ impl Running {
     }
 
     pub fn interrupt(&self) {
+        self.signal(libc::SIGINT);
+    }
+
+    pub fn signal(&self, signal: i32) {
         // SAFETY: a call with numbers only; the child has not been reaped.
-        unsafe { libc::kill(-(self.child.id() as i32), libc::SIGINT) };
+        unsafe { libc::kill(-(self.child.id() as i32), signal) };
     }
 
     pub fn output(mut self) -> Output {

@@ -28,6 +28,11 @@ impl Tap {
         Tap::open(name, libc::IFF_TAP | libc::IFF_NO_PI)
     }
 
+    /// A TUN device: the same, but frames are IP packets without an Ethernet header.
+    pub fn without_ethernet(name: &str) -> io::Result<Tap> {
+        Tap::open(name, libc::IFF_TUN | libc::IFF_NO_PI)
+    }
+
     /// The same with several queues, each a value of its own. A frame that is written to one
     /// arrives through the receive queue of the same index.
     pub fn queues(name: &str, count: usize) -> io::Result<Vec<Tap>> {
