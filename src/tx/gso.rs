@@ -109,16 +109,14 @@ impl Layout {
         frame.get(self.payload()..self.udp + datagram)
     }
 
-    /// Whether the headers of `a` and `b` differ in nothing but what the kernel writes anew.
-    fn same_flow(&self, a: &[u8], b: &[u8]) -> bool {
-        let same = |from, to| a.get(from..to) == b.get(from..to);
-        let ip = self.ip;
-        b.len() >= self.payload()
-            && match self.v6 {
-                // Between length and identification, and the header checksum.
-                false => same(0, ip + 2) && same(ip + 6, ip + 10) && same(ip + 12, self.udp + 4),
-                true => same(0, ip + 4) && same(ip + 6, self.udp + 4),
-            }
+    /// The offsets of what the kernel writes anew, two bytes each: length and checksum of UDP,
+    /// length of IP, and identification and checksum of IPv4.
+    fn anew(&self) -> [usize; 5] {
+        let (ip, length, checksum) = (self.ip, self.udp + 4, self.udp + 6);
+        match self.v6 {
+            false => [length, checksum, ip + 2, ip + 4, ip + 10],
+            true => [length, checksum, ip + 4, length, length],
+        }
     }
 
     /// Writes the lengths for `payload` bytes into the headers of `frame`, the IPv4 checksum, and
@@ -155,6 +153,62 @@ impl Layout {
             csum_offset: 6,
             num_buffers: 0,
         }
+    }
+}
+
+/// The headers that all frames of a flow share, to be compared eight bytes at a time.
+struct Flow {
+    length: usize,
+    /// What is expected, and which bits of it count.
+    words: [(u64, u64); HEAD / 8 + 1],
+    /// The same for the last eight bytes.
+    last: (u64, u64),
+}
+
+/// Up to eight bytes.
+#[inline(always)]
+fn load(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_ne_bytes(word)
+}
+
+impl Flow {
+    /// The flow of `frame`, of that layout.
+    fn of(frame: &[u8], layout: &Layout) -> Flow {
+        let length = layout.payload();
+        let mut mask = [0xff; HEAD];
+        for at in layout.anew() {
+            mask[at..at + 2].copy_from_slice(&[0, 0]);
+        }
+        let (head, mask) = (&frame[..length], &mask[..length]);
+        let pair = |head, mask| (load(head) & load(mask), load(mask));
+        let mut words = [(0, 0); HEAD / 8 + 1];
+        let pairs = head.chunks_exact(8).zip(mask.chunks_exact(8));
+        for (word, (head, mask)) in words.iter_mut().zip(pairs) {
+            *word = pair(head, mask);
+        }
+        Flow {
+            length,
+            words,
+            last: pair(&head[length - 8..], &mask[length - 8..]),
+        }
+    }
+
+    /// Whether the headers of `frame` differ from the first one's in nothing but what the kernel
+    /// writes anew.
+    #[inline(always)]
+    fn has(&self, frame: &[u8]) -> bool {
+        let head = match frame.get(..self.length) {
+            Some(head) if head.len() >= 8 => head,
+            _ => return false,
+        };
+        let (expected, mask) = self.last;
+        if load(&head[head.len() - 8..]) & mask != expected {
+            return false;
+        }
+        let mut pairs = head.chunks_exact(8).zip(&self.words);
+        pairs.all(|(head, (expected, mask))| load(head) & mask == *expected)
     }
 }
 
@@ -266,9 +320,10 @@ pub fn join<'a>(way: &Way, count: usize, frame: impl Fn(usize) -> &'a [u8]) -> R
     let segment = payload.len();
     let room = room(way, &layout);
     let mut total = segment;
+    let flow = Flow::of(first, &layout);
     for i in 1..count.min(MOST) {
         let next = frame(i);
-        if !layout.same_flow(first, next) {
+        if !flow.has(next) {
             break;
         }
         match layout.payload_of(next) {
