@@ -2013,8 +2013,9 @@ int pktring_set_destination(pktring_t *handle, const struct pktring_addr *addres
 /**
  * Sends one frame: the counterpart of pcap_inject().
  *
- * On a handle without a transmit ring it is one send(2). On one with a ring it goes into the
- * ring behind what was committed, and the ring is flushed.
+ * On a handle without a transmit ring it is one send(2), and so it is with PKTRING_TX_METHOD_COPY,
+ * once what was committed before is sent. On a ring of the kernel's it goes into the ring behind
+ * what was committed, and the ring is flushed; it is among the completions then, with user_data 0.
  *
  * @param handle  an active handle; a receive ring is enough
  * @param frame   the frame, with its link-level header (PKTRING_RAW); copied
@@ -2033,7 +2034,8 @@ int pktring_inject(pktring_t *handle, const void *frame, size_t length);
 
 /**
  * Sends several frames, in order, with one system call for every 64 of them (sendmmsg(2)) on a
- * handle without a transmit ring.
+ * handle without a transmit ring or with PKTRING_TX_METHOD_COPY. On a ring of the kernel's each
+ * takes a system call.
  *
  * @param handle  an active handle; a receive ring is enough
  * @param frames  array of count frames; an array of struct iovec will do, cast
@@ -2058,7 +2060,7 @@ int pktring_inject_batch(pktring_t *handle, const struct pktring_buffer *frames,
  * UDP over IPv4 or IPv6 (without extension headers), with up to two VLAN tags.
  *
  * @param handle  an active handle with pktring_set_vnet_header(); a receive ring is enough. With
- *                a transmit ring, as many are joined as a slot holds: choose
+ *                a transmit ring of the kernel's, as many are joined as a slot holds: choose
  *                pktring_ring.frame_size accordingly, up to 65600.
  * @param frames  array of count whole frames without virtio_net header
  * @param count   0 to INT_MAX

@@ -44,6 +44,7 @@ unsafe fn every_call(handle: *mut Handle) -> Vec<(&'static str, i32)> {
             ("set_mode", pktring_set_mode(handle, 3)),
             ("set_protocol", pktring_set_protocol(handle, 0)),
             ("set_profile", pktring_set_profile(handle, 0)),
+            ("set_tx_method", pktring_set_tx_method(handle, 0)),
             ("set_snaplen", pktring_set_snaplen(handle, 0)),
             ("set_promisc", pktring_set_promisc(handle, 0)),
             ("set_spin", pktring_set_spin(handle, 0)),

@@ -7,7 +7,7 @@ use common::frames::{self, frame_of_length, EXPERIMENT};
 use common::process::thread_cpu_time;
 use common::{write, Failure, Pktring, METHODS, VERSIONS};
 use netns::{isolated, link, throttle, PlainSocket, Tap, Throttle};
-use pktring::capi::config::PKTRING_TX_METHOD_RING;
+use pktring::capi::config::{PKTRING_TX_METHOD_COPY, PKTRING_TX_METHOD_RING};
 use pktring::capi::geometry::{pktring_ring, PKTRING_DGRAM, PKTRING_TX, PKTRING_V2, PKTRING_V3};
 use pktring::capi::option::*;
 use pktring::capi::tuning::pktring_set_buffer;
@@ -750,6 +750,21 @@ fn frames_are_injected_through_a_ring() {
         for (way, _) in ways() {
             let handle = sender("va", way);
             injects(&handle, &peer);
+            // Behind what was committed.
+            if way.method == PKTRING_TX_METHOD_COPY {
+                let all: Vec<_> = (0..5).map(frames::frame).collect();
+                put_all(&handle, &all[..2]);
+                inject(&handle, &all[2]).unwrap();
+                put_all(&handle, &all[3..4]);
+                assert_eq!(inject_all(&handle, &all[4..]), Ok(1));
+                receives(&peer, &all);
+                assert_eq!(done(&handle), [(0, 0), (1, 0), (0, 0)]);
+                let stats = handle.stats();
+                assert_eq!(
+                    (stats.tx_frames, stats.tx_in_flight),
+                    (3 + 150 + 100 + 5, 0)
+                );
+            }
             let slot = handle.reserve().unwrap().unwrap();
             assert_eq!(errno(inject(&handle, &frames::frame(1))), libc::EBUSY);
             handle.abort(&slot).unwrap();

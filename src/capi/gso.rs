@@ -23,7 +23,7 @@ pub const PKTRING_SEGMENTS_MAX: u32 = 64;
 /// UDP over IPv4 or IPv6 (without extension headers), with up to two VLAN tags.
 ///
 /// @param handle  an active handle with pktring_set_vnet_header(); a receive ring is enough. With
-///                a transmit ring, as many are joined as a slot holds: choose
+///                a transmit ring of the kernel's, as many are joined as a slot holds: choose
 ///                pktring_ring.frame_size accordingly, up to 65600.
 /// @param frames  array of count whole frames without virtio_net header
 /// @param count   0 to INT_MAX
@@ -174,10 +174,10 @@ fn way(session: &Session, tx: &TxSide) -> Result<Way> {
     Ok(Way {
         link: limits.header as usize,
         vnet: limits.vnet_header as usize,
-        longest: tx
-            .transmitter
-            .as_ref()
-            .map_or(usize::MAX, |transmitter| transmitter.room() as usize),
+        longest: match (&tx.transmitter, &tx.copier) {
+            (Some(transmitter), None) => transmitter.room() as usize,
+            _ => usize::MAX,
+        },
         mtu: session.mtu.unwrap_or(u32::MAX) as usize,
     })
 }
@@ -199,15 +199,16 @@ fn within_mtu<T>(
 }
 
 fn send(handle: &Handle, session: &Session, tx: &mut TxSide, joined: &Joined) -> Result<usize> {
-    if tx.transmitter.is_some() {
+    if !tx.is_direct(handle, session)? {
         let (transmitter, mut kernel) = tx.with_outlet(handle, session)?;
         joined.with_parts(|parts| transmitter.inject_parts(&mut kernel, parts))?;
         return Ok(joined.count);
     }
-    let (to, limits) = (tx.destination.as_ref(), session.limits());
-    match joined.together(&mut tx.together) {
-        Some(frame) => inject::one(&session.socket, to, frame, &limits)?,
-        None => joined.with_parts(|parts| inject::parts(&session.socket, to, parts, &limits))?,
+    let (to, limits) = (tx.destination.as_ref(), || session.limits());
+    let bytes = match joined.together(&mut tx.together) {
+        Some(frame) => inject::one(&session.socket, to, frame, limits)?,
+        None => joined.with_parts(|parts| inject::parts(&session.socket, to, parts, limits))?,
     };
+    tx.sent_directly(1, bytes);
     Ok(joined.count)
 }

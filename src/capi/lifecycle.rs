@@ -203,7 +203,7 @@ pub(super) fn start_with(
             destination.sll_ifindex = session.link.ifindex;
         }
     }
-    if session.options.vnet_header != 0 && tx.is_none() {
+    if session.options.vnet_header != 0 && (tx.is_none() || config.tx_method == Method::Copy) {
         let together = vec![0; gso::TOGETHER].into_boxed_slice();
         // SAFETY: before activation no thread can be transmitting with this handle.
         unsafe { handle.tx() }.together = together;

@@ -90,6 +90,27 @@ impl TxSide {
         }
     }
 
+    /// Whether frames that are injected go to the socket itself: they do unless it has a transmit
+    /// ring. Slots that are copied from are emptied first.
+    pub(super) fn is_direct(&mut self, handle: &Handle, session: &Session) -> Result<bool> {
+        if self.transmitter.is_none() {
+            return Ok(true);
+        }
+        if self.copier.is_none() {
+            return Ok(false);
+        }
+        let (transmitter, mut kernel) = self.with_outlet(handle, session)?;
+        transmitter.make_way(&mut kernel)?;
+        Ok(true)
+    }
+
+    /// Counts what was sent past the slots.
+    pub(super) fn sent_directly(&self, frames: usize, bytes: usize) {
+        if let Some(transmitter) = &self.transmitter {
+            transmitter.counters().sent(frames as u64, bytes as u64);
+        }
+    }
+
     /// Whether a slot can be reserved.
     pub(super) fn ready(&mut self, handle: &Handle, session: &Session) -> Result<bool> {
         let (transmitter, mut kernel) = self.with_outlet(handle, session)?;
@@ -421,8 +442,9 @@ pub unsafe extern "C" fn pktring_set_destination(
 
 /// Sends one frame: the counterpart of pcap_inject().
 ///
-/// On a handle without a transmit ring it is one send(2). On one with a ring it goes into the
-/// ring behind what was committed, and the ring is flushed.
+/// On a handle without a transmit ring it is one send(2), and so it is with PKTRING_TX_METHOD_COPY,
+/// once what was committed before is sent. On a ring of the kernel's it goes into the ring behind
+/// what was committed, and the ring is flushed; it is among the completions then, with user_data 0.
 ///
 /// @param handle  an active handle; a receive ring is enough
 /// @param frame   the frame, with its link-level header (PKTRING_RAW); copied
@@ -459,7 +481,8 @@ pub unsafe extern "C" fn pktring_inject(
 }
 
 /// Sends several frames, in order, with one system call for every 64 of them (sendmmsg(2)) on a
-/// handle without a transmit ring.
+/// handle without a transmit ring or with PKTRING_TX_METHOD_COPY. On a ring of the kernel's each
+/// takes a system call.
 ///
 /// @param handle  an active handle; a receive ring is enough
 /// @param frames  array of count frames; an array of struct iovec will do, cast
@@ -486,9 +509,11 @@ pub unsafe extern "C" fn pktring_inject_batch(
         if buffers.iter().any(|buffer| buffer.iov_base.is_null()) {
             return Err(Error::Null("the data of a frame"));
         }
-        if tx.transmitter.is_none() {
+        if tx.is_direct(handle, session)? {
             let to = tx.destination.as_ref();
-            let sent = inject::batch(&session.socket, to, buffers, &session.limits())?;
+            let sent = inject::batch(&session.socket, to, buffers, || session.limits())?;
+            let bytes = buffers[..sent].iter().map(|buffer| buffer.iov_len);
+            tx.sent_directly(sent, bytes.sum());
             return Ok(sent as c_int);
         }
         for (sent, buffer) in buffers.iter().enumerate() {
@@ -513,9 +538,11 @@ pub(super) fn inject_one(
     tx: &mut TxSide,
     frame: &[u8],
 ) -> Result<usize> {
-    if tx.transmitter.is_none() {
+    if tx.is_direct(handle, session)? {
         let to = tx.destination.as_ref();
-        return inject::one(&session.socket, to, frame, &session.limits());
+        let sent = inject::one(&session.socket, to, frame, || session.limits())?;
+        tx.sent_directly(1, sent);
+        return Ok(sent);
     }
     let (transmitter, mut kernel) = tx.with_outlet(handle, session)?;
     transmitter.inject(&mut kernel, frame)

@@ -24,12 +24,14 @@ fn persist<T>(
 }
 
 /// What a failed `send` of a frame of `length` bytes means.
-fn failure(errno: Errno, length: usize, limits: &Limits) -> Error {
+#[cold]
+fn failure(errno: Errno, length: usize, limits: impl FnOnce() -> Limits) -> Error {
+    let limits = limits();
     match errno {
         libc::EAGAIN | libc::ENOBUFS => Error::QueueFull,
         libc::ENXIO | libc::ENODEV => Error::InterfaceGone,
-        libc::EMSGSIZE => out_of_range(length, limits),
-        libc::EINVAL if length < limits.least() as usize => out_of_range(length, limits),
+        libc::EMSGSIZE => out_of_range(length, &limits),
+        libc::EINVAL if length < limits.least() as usize => out_of_range(length, &limits),
         errno => Error::system("send", errno),
     }
 }
@@ -48,7 +50,7 @@ pub fn one(
     socket: &PacketSocket,
     to: Option<&sockaddr_ll>,
     frame: &[u8],
-    limits: &Limits,
+    limits: impl FnOnce() -> Limits,
 ) -> Result<usize> {
     persist(|| socket.send(frame, to)).map_err(|errno| failure(errno, frame.len(), limits))
 }
@@ -58,7 +60,7 @@ pub fn parts(
     socket: &PacketSocket,
     to: Option<&sockaddr_ll>,
     parts: &[IoSlice],
-    limits: &Limits,
+    limits: impl FnOnce() -> Limits,
 ) -> Result<usize> {
     let total = parts.iter().map(|part| part.len()).sum();
     persist(|| socket.send_parts(parts, to)).map_err(|errno| failure(errno, total, limits))
@@ -71,7 +73,7 @@ pub fn batch(
     socket: &PacketSocket,
     to: Option<&sockaddr_ll>,
     frames: &[iovec],
-    limits: &Limits,
+    limits: impl FnOnce() -> Limits,
 ) -> Result<usize> {
     let mut sent = 0;
     while sent < frames.len() {
@@ -86,7 +88,29 @@ pub fn batch(
     Ok(sent)
 }
 
+const OPEN: Error =
+    Error::State("a reservation is open: commit or abort it before injecting a frame");
+
 impl Transmitter {
+    /// Sends all that was committed, so that a frame which does not go through the slots can follow
+    /// in its turn.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`] where not everything was taken, and as for
+    /// [`inject`](Transmitter::inject).
+    pub fn make_way<K: Kernel>(&mut self, kernel: &mut K) -> Result<()> {
+        if self.edge.sequence != self.tail.sequence {
+            return Err(OPEN);
+        }
+        if self.in_flight() != 0 {
+            self.kick(kernel)?;
+        }
+        match self.in_flight() {
+            0 => Ok(()),
+            _ => Err(Error::QueueFull),
+        }
+    }
+
     /// Sends `frame` through the ring, since `send` ignores its buffer on a socket with one. It
     /// goes behind what was committed before. Its completion, with `user_data` 0, takes its turn.
     ///
@@ -102,9 +126,7 @@ impl Transmitter {
     pub fn inject_parts<K: Kernel>(&mut self, kernel: &mut K, parts: &[IoSlice]) -> Result<usize> {
         let total: usize = parts.iter().map(|part| part.len()).sum();
         if self.edge.sequence != self.tail.sequence {
-            return Err(Error::State(
-                "a reservation is open: commit or abort it before injecting a frame",
-            ));
+            return Err(OPEN);
         }
         if !self.ready() {
             self.kick(kernel)?;
