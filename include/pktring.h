@@ -2189,16 +2189,36 @@ int pktring_parse_filter(const char *text, struct pktring_insn *program, uint32_
  * with pktring_set_direction(), since it finds the direction in pkt_type itself. It takes the
  * place of a filter set by pktring_set_filter(), and the other way round.
  *
- * Set it before pktring_activate(): frames that are in the ring already cannot be asked about
- * by an eBPF program. One that is in force can still change what it accepts through its maps,
- * and pktring_set_filter() can take its place while the handle is active.
+ * On an active handle it holds what pktring_set_filter() promises: no frame that it rejects is
+ * delivered after the call, and none that both filters accept is lost. Frames that are in the ring
+ * already are asked about by having the kernel run the program over them (BPF_PROG_TEST_RUN,
+ * Linux 4.12) when they are read, for about two microseconds each. That run differs from the one
+ * on arrival:
+ * - it comes in addition, so that what the program counts in its maps is counted again, and once
+ *   more for a frame of 60 zero bytes, by which the call finds out whether it is allowed;
+ * - of struct __sk_buff it has len, protocol, pkt_type, ifindex, ingress_ifindex and the bytes.
+ *   A frame that this host sent never has pkt_type PACKET_OUTGOING; VLAN tag, mark, priority,
+ *   queue_mapping, hash, napi_id and tstamp are 0;
+ * - ifindex is that of the loopback interface with PKTRING_DGRAM, on interfaces without Ethernet
+ *   header, with pktring_set_netns(), and before Linux 5.11;
+ * - a frame that the ring has not kept whole, or of more than some 3.5 KiB, cannot be asked
+ *   about, and is dropped if it came before the call.
  *
- * @param handle  a handle that is not active
+ * A program that decides by one of these is better set before pktring_activate(), and can still
+ * change what it accepts through its maps.
+ *
+ * @param handle  the handle
  * @param fd      descriptor of the program; it may be closed after the call. -1 removes the
  *                filter
- * @return 0; -EINVAL when fd is no open descriptor; -EBUSY when active; -EFAULT when handle is
- *         NULL. pktring_activate() then returns -EINVAL when it is not such a program, or does
- *         not go with other settings, and -EOPNOTSUPP before Linux 3.19.
+ * @return 0; -EINVAL when fd is no open descriptor; -EFAULT when handle is NULL. On an active
+ *         handle, and otherwise from pktring_activate(): -EINVAL when it is not such a program, or
+ *         does not go with other settings, and -EOPNOTSUPP before Linux 3.19. On an active handle
+ *         also -EBUSY where the kernel does not run the program over frames (before Linux 4.12,
+ *         by seccomp, and before Linux 5.19 without CAP_BPF where
+ *         sysctl kernel.unprivileged_bpf_disabled is not 0), and when the filter is locked. The
+ *         old filter stays when an error is returned.
+ *
+ * On an active handle for the thread that receives.
  */
 int pktring_set_bpf(pktring_t *handle, int fd);
 

@@ -19,7 +19,7 @@ use pktring::frame::{Block, Frame};
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -225,9 +225,14 @@ fn under_load(version: u32) {
     );
 }
 
+/// Sets the classic program for these bits.
+fn classic(ring: &Ring, _: usize, bits: u32) {
+    ring.must(set(ring, &number_has(bits)));
+}
+
 /// Changes between filters as fast as that goes, while frames come as fast as that goes, into a
 /// ring that has room for all of them.
-fn under_flood(version: u32) {
+fn under_flood(version: u32, change: impl Fn(&Ring, usize, u32)) {
     const COMMON: u32 = 0b010;
     const FRAMES: u32 = 60_000;
     let filters = [0b011, 0b110];
@@ -250,7 +255,7 @@ fn under_flood(version: u32) {
         for round in 0.. {
             let last = sent.load(Ordering::SeqCst);
             let bits = filters[round % 2];
-            ring.must(set(&ring, &number_has(bits)));
+            change(&ring, round, bits);
             // What is there now, and at the end all.
             let limit = if last { QUIET } else { Duration::ZERO };
             let mut left = 1000;
@@ -280,35 +285,35 @@ fn under_flood(version: u32) {
 
 #[test]
 fn v1_changes_under_flood_lose_nothing_and_let_nothing_through() {
-    isolated(|| under_flood(PKTRING_V1));
+    isolated(|| under_flood(PKTRING_V1, classic));
 }
 
 #[test]
 fn v2_changes_under_flood_lose_nothing_and_let_nothing_through() {
-    isolated(|| under_flood(PKTRING_V2));
+    isolated(|| under_flood(PKTRING_V2, classic));
 }
 
 #[test]
 fn v3_changes_under_flood_lose_nothing_and_let_nothing_through() {
-    isolated(|| under_flood(PKTRING_V3));
+    isolated(|| under_flood(PKTRING_V3, classic));
 }
 
-/// Has the kernel refuse membarrier(2) to this thread from now on, as sandboxes do.
-fn refuse_membarrier() {
+/// Has the kernel refuse a system call to this thread from now on, as sandboxes do.
+fn refuse(call: libc::c_long) {
     let statement = |code, k| libc::sock_filter {
         code,
         jt: 0,
         jf: 0,
         k,
     };
-    let is_membarrier = libc::sock_filter {
+    let is_this = libc::sock_filter {
         jt: 0,
         jf: 1,
-        ..statement(0x15, libc::SYS_membarrier as u32)
+        ..statement(0x15, call as u32)
     };
     let mut program = [
         statement(0x20, 0), // the number of the system call
-        is_membarrier,
+        is_this,
         statement(0x06, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
         statement(0x06, libc::SECCOMP_RET_ALLOW),
     ];
@@ -325,8 +330,10 @@ fn refuse_membarrier() {
             &raw const program,
         );
         assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
-        let command = libc::MEMBARRIER_CMD_GLOBAL;
-        assert_eq!(libc::syscall(libc::SYS_membarrier, command, 0, 0), -1);
+        // Query, by the one call; an empty map, by the other.
+        assert_eq!(libc::syscall(call, 0, 0, 0), -1);
+        let error = std::io::Error::last_os_error();
+        assert_eq!(error.raw_os_error(), Some(libc::EPERM));
     }
 }
 
@@ -336,8 +343,8 @@ fn changes_keep_their_promise_where_the_kernel_does_not_say_that_it_is_done() {
         isolated(|| {
             // In a thread of its own, which nobody uses after it.
             let refused = thread::spawn(move || {
-                refuse_membarrier();
-                under_flood(version);
+                refuse(libc::SYS_membarrier);
+                under_flood(version, classic);
             });
             refused.join().unwrap();
         });
@@ -629,7 +636,6 @@ fn an_ebpf_program_is_a_filter() {
             assert_eq!((seen.number(), seen.data.len()), (number, 40));
         }
         assert_eq!(ring.next_own(QUIET), None);
-        ring.must_fail(set_bpf(&ring, -1), libc::EBUSY, "before pktring_activate");
         // SAFETY: an open handle.
         let directed = unsafe { pktring_set_direction(ring.0, PKTRING_DIRECTION_IN) };
         ring.must_fail(directed, libc::EINVAL, "eBPF filter does not go with");
@@ -649,6 +655,170 @@ fn an_ebpf_program_is_a_filter() {
         assert_eq!(errno, libc::EINVAL);
         assert!(text.contains("eBPF program"), "{text}");
         wrong.must_fail(set_bpf(&wrong, 9999), libc::EINVAL, "9999");
+    });
+}
+
+fn set_bpf(ring: &Ring, program: &OwnedFd) -> i32 {
+    // SAFETY: an open handle.
+    unsafe { pktring_set_bpf(ring.0, program.as_raw_fd()) }
+}
+
+/// Keeps `factor` bytes, or a multiple, of the frames whose number has one of these bits.
+fn extended_number_has(bits: i32, factor: i32) -> Vec<bpf::Instruction> {
+    vec![
+        bpf::keep_context(),
+        bpf::load_word(14),
+        bpf::and(bits),
+        bpf::multiply(factor),
+        bpf::exit(),
+    ]
+}
+
+/// Runs `body` for every version with these programs, where programs can be loaded.
+fn with_programs(programs: &[Vec<bpf::Instruction>], body: impl Fn(u32, &[OwnedFd])) {
+    for version in [PKTRING_V1, PKTRING_V2, PKTRING_V3] {
+        isolated(|| {
+            let loaded: std::io::Result<Vec<_>> =
+                programs.iter().map(|program| bpf::load(program)).collect();
+            match loaded {
+                Ok(loaded) => body(version, &loaded),
+                Err(error) => netns::skip(format_args!("bpf(2): {error}")),
+            }
+        });
+    }
+}
+
+#[test]
+fn ebpf_programs_take_turns_under_flood() {
+    let programs = [0b011, 0b110].map(|bits| extended_number_has(bits, 60));
+    with_programs(&programs, |version, programs| {
+        under_flood(version, |ring, round, _| {
+            ring.must(set_bpf(ring, &programs[round % 2]));
+        });
+    });
+}
+
+#[test]
+fn ebpf_and_classic_programs_take_turns_under_flood() {
+    let program = [extended_number_has(0b011, 60)];
+    with_programs(&program, |version, programs| {
+        under_flood(version, |ring, round, bits| match round % 2 {
+            0 => ring.must(set_bpf(ring, &programs[0])),
+            _ => classic(ring, round, bits),
+        });
+    });
+}
+
+#[test]
+fn an_ebpf_program_is_asked_about_what_is_in_the_ring() {
+    let program = [extended_number_has(1, 30)];
+    with_programs(&program, |version, programs| {
+        let sender = veth();
+        let ring = open("vb", version);
+        ring.activate();
+        send(&sender, 0..10);
+        let (held, number) = hold(&ring);
+        assert_eq!(number, 0);
+        ring.must(set_bpf(&ring, &programs[0]));
+        send(&sender, 10..20);
+        // SAFETY: an open handle, and a frame that is held.
+        ring.must(unsafe { pktring_release(ring.0, &held) });
+        for number in (1..20).step_by(2) {
+            let seen = ring.next_own(LIMIT).unwrap();
+            assert_eq!((seen.number(), seen.data.len(), seen.len), (number, 30, 60));
+        }
+        assert_eq!(ring.next_own(QUIET), None);
+        let stats = ring.stats();
+        assert_eq!(stats.received, stats.frames + stats.filtered, "{stats:?}");
+        // And away with it.
+        // SAFETY: an open handle.
+        ring.must(unsafe { pktring_set_bpf(ring.0, -1) });
+        send(&sender, 0..4);
+        assert_eq!(ring.drain(), [0, 1, 2, 3]);
+    });
+}
+
+#[test]
+fn an_ebpf_program_sees_the_context_of_a_frame_in_the_ring() {
+    // len, protocol, pkt_type, ifindex, ingress_ifindex: those that the description promises.
+    let fields = [0, 16, 4, 40, 36].map(|offset| vec![bpf::load_context(offset), bpf::exit()]);
+    with_programs(&fields, |version, programs| {
+        let sender = veth();
+        let to_us = link::mac("vb").unwrap();
+        for (field, program) in programs.iter().enumerate() {
+            let before = open("vb", version);
+            before.must(set_bpf(&before, program));
+            before.activate();
+            let after = open("vb", version);
+            after.activate();
+            for to in [to_us, [0xff; 6], [1, 0, 0x5e, 0, 0, 1], [2, 0, 0, 0, 0, 9]] {
+                sender.send(&options::frame_to(to, 7)).unwrap();
+            }
+            // All of it has arrived before the change.
+            while after.stats().received < 4 {
+                thread::sleep(Duration::from_millis(1));
+            }
+            after.must(set_bpf(&after, program));
+            let lengths = |ring: &Ring| -> Vec<usize> {
+                std::iter::from_fn(|| ring.next(QUIET))
+                    .map(|seen| seen.data.len())
+                    .collect()
+            };
+            let due = lengths(&before);
+            assert!(!due.is_empty());
+            assert_eq!(lengths(&after), due, "field {field}, version {version}");
+        }
+    });
+}
+
+#[test]
+fn an_ebpf_program_that_cannot_be_run_over_frames_leaves_the_old_filter() {
+    let program = [extended_number_has(1, 60)];
+    with_programs(&program, |version, programs| {
+        let sender = veth();
+        let ring = open("vb", version);
+        ring.must(set(&ring, &numbered(2, 0, u32::MAX)));
+        ring.activate();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        // SAFETY: an open handle.
+        let wrong = unsafe { pktring_set_bpf(ring.0, file.as_raw_fd()) };
+        ring.must_fail(wrong, libc::EINVAL, "eBPF program");
+        let program = programs[0].try_clone().unwrap();
+        let refused = thread::spawn(move || {
+            refuse(libc::SYS_bpf);
+            let code = set_bpf(&ring, &program);
+            ring.must_fail(code, libc::EBUSY, "before pktring_activate");
+            ring
+        });
+        let ring = refused.join().unwrap();
+        send(&sender, 0..4);
+        assert_eq!(ring.drain(), [0, 2]);
+    });
+}
+
+/// Linux 5.19 and later ask for no privilege to run a program whose descriptor one has.
+#[test]
+fn an_ebpf_program_of_somebody_else_is_asked_without_privilege() {
+    let program = [extended_number_has(1, 60)];
+    with_programs(&program, |version, programs| {
+        let sender = veth();
+        let ring = open("vb", version);
+        ring.activate();
+        send(&sender, 0..4);
+        let program = programs[0].try_clone().unwrap();
+        let unprivileged = thread::spawn(move || {
+            caps::clear(None, caps::CapSet::Effective).unwrap();
+            caps::clear(None, caps::CapSet::Permitted).unwrap();
+            (set_bpf(&ring, &program), ring.drain(), ring)
+        });
+        let (code, numbers, ring) = unprivileged.join().unwrap();
+        match code {
+            0 => assert_eq!(numbers, [1, 3]),
+            _ => {
+                ring.must_fail(code, libc::EBUSY, "before pktring_activate");
+                assert_eq!(numbers, [0, 1, 2, 3], "the old filter, none, stayed");
+            }
+        }
     });
 }
 

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::error::{invalid, Error, Result};
 use crate::filter::interpret::{unanswerable, Kept};
 use crate::filter::recheck::Recheck;
-use crate::filter::{self, parse, Side};
+use crate::filter::{self, parse, trial, Side};
 use crate::program::Program;
 use crate::ring::geometry::{Mode, Version};
 use libc::sock_filter;
@@ -91,28 +91,50 @@ pub unsafe extern "C" fn pktring_parse_filter(
 /// with pktring_set_direction(), since it finds the direction in pkt_type itself. It takes the
 /// place of a filter set by pktring_set_filter(), and the other way round.
 ///
-/// Set it before pktring_activate(): frames that are in the ring already cannot be asked about
-/// by an eBPF program. One that is in force can still change what it accepts through its maps,
-/// and pktring_set_filter() can take its place while the handle is active.
+/// On an active handle it holds what pktring_set_filter() promises: no frame that it rejects is
+/// delivered after the call, and none that both filters accept is lost. Frames that are in the ring
+/// already are asked about by having the kernel run the program over them (BPF_PROG_TEST_RUN,
+/// Linux 4.12) when they are read, for about two microseconds each. That run differs from the one
+/// on arrival:
+/// - it comes in addition, so that what the program counts in its maps is counted again, and once
+///   more for a frame of 60 zero bytes, by which the call finds out whether it is allowed;
+/// - of struct __sk_buff it has len, protocol, pkt_type, ifindex, ingress_ifindex and the bytes.
+///   A frame that this host sent never has pkt_type PACKET_OUTGOING; VLAN tag, mark, priority,
+///   queue_mapping, hash, napi_id and tstamp are 0;
+/// - ifindex is that of the loopback interface with PKTRING_DGRAM, on interfaces without Ethernet
+///   header, with pktring_set_netns(), and before Linux 5.11;
+/// - a frame that the ring has not kept whole, or of more than some 3.5 KiB, cannot be asked
+///   about, and is dropped if it came before the call.
 ///
-/// @param handle  a handle that is not active
+/// A program that decides by one of these is better set before pktring_activate(), and can still
+/// change what it accepts through its maps.
+///
+/// @param handle  the handle
 /// @param fd      descriptor of the program; it may be closed after the call. -1 removes the
 ///                filter
-/// @return 0; -EINVAL when fd is no open descriptor; -EBUSY when active; -EFAULT when handle is
-///         NULL. pktring_activate() then returns -EINVAL when it is not such a program, or does
-///         not go with other settings, and -EOPNOTSUPP before Linux 3.19.
+/// @return 0; -EINVAL when fd is no open descriptor; -EFAULT when handle is NULL. On an active
+///         handle, and otherwise from pktring_activate(): -EINVAL when it is not such a program, or
+///         does not go with other settings, and -EOPNOTSUPP before Linux 3.19. On an active handle
+///         also -EBUSY where the kernel does not run the program over frames (before Linux 4.12,
+///         by seccomp, and before Linux 5.19 without CAP_BPF where
+///         sysctl kernel.unprivileged_bpf_disabled is not 0), and when the filter is locked. The
+///         old filter stays when an error is returned.
+///
+/// On an active handle for the thread that receives.
 #[no_mangle]
 pub unsafe extern "C" fn pktring_set_bpf(handle: *mut Handle, fd: c_int) -> c_int {
     // SAFETY: the caller passes NULL or a handle.
-    unsafe {
-        super::config::change(handle, |config| {
-            config.filter = match fd {
-                -1 => None,
-                fd => Some(Program::extended(fd)?),
-            };
-            Ok(())
-        })
-    }
+    let handle = match unsafe { Handle::from_c(handle) } {
+        Ok(handle) => handle,
+        Err(code) => return code,
+    };
+    wall(|| {
+        let program = match fd {
+            -1 => Ok(None),
+            fd => Program::extended(fd).map(Some),
+        };
+        finish(handle, program.and_then(|program| set(handle, program)))
+    })
 }
 
 /// Chooses between what arrives and what this host sends, in the kernel.
@@ -210,11 +232,12 @@ unsafe fn hand_out(read: &[sock_filter], program: *mut pktring_insn, max: u32) -
 
 /// Sets or removes the classic filter of a handle in whatever state.
 pub(super) fn set_instructions(handle: &Handle, program: Option<Vec<sock_filter>>) -> c_int {
-    let set = program
-        .map(Program::classic)
-        .transpose()
-        .and_then(|program| reselect(handle, |config| config.filter = program));
-    finish(handle, set)
+    let program = program.map(Program::classic).transpose();
+    finish(handle, program.and_then(|program| set(handle, program)))
+}
+
+fn set(handle: &Handle, program: Option<Program>) -> Result<()> {
+    reselect(handle, |config| config.filter = program)
 }
 
 fn finish(handle: &Handle, result: Result<()>) -> c_int {
@@ -241,17 +264,14 @@ fn reselect(handle: &Handle, change: impl FnOnce(&mut Config)) -> Result<()> {
 fn swap(handle: &Handle, config: &Config, program: Option<Program>) -> Result<()> {
     let socket = &handle.session()?.socket;
     let recheck = match program {
-        Some(Program::Classic(instructions)) => {
-            check_answerable(config, &instructions)?;
-            let program = Program::Classic(instructions);
-            filter::attach(socket, &program)?;
-            match program {
-                Program::Classic(instructions) => Some(Recheck::new(instructions)),
-                Program::Extended(_) => None,
+        Some(program) => {
+            match &program {
+                Program::Classic(instructions) => check_answerable(config, instructions)?,
+                Program::Extended(fd) => trial::check(&program, fd)?,
             }
+            filter::attach(socket, &program)?;
+            Some(Recheck::new(program, config.namespace.is_none()))
         }
-        // Only where something else is asked to change, which eBPF does not go with.
-        Some(Program::Extended(_)) => None,
         None => {
             filter::detach(socket)?;
             None

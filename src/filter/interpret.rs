@@ -69,7 +69,7 @@ pub fn unanswerable(program: &[sock_filter], kept: Kept) -> Option<usize> {
 
 /// Why a program ended before its return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
+pub(super) enum Stop {
     /// It did what makes the kernel drop the packet.
     Drop,
     /// It asked for bytes that the packet had and the ring did not keep.
@@ -222,7 +222,7 @@ impl Packet<'_> {
     }
 
     /// Bytes of the `sockaddr_ll`.
-    fn address<const N: usize>(&self, at: usize) -> Result<[u8; N], Stop> {
+    pub(super) fn address<const N: usize>(&self, at: usize) -> Result<[u8; N], Stop> {
         let mut bytes = [0; N];
         for (i, byte) in bytes.iter_mut().enumerate() {
             let at = self.at + self.sll + at + i;

@@ -5,6 +5,7 @@
 pub mod interpret;
 pub mod parse;
 pub mod recheck;
+pub mod trial;
 
 use crate::error::{invalid, Error, Result};
 use crate::program::{Program, MAX_INSTRUCTIONS};

@@ -7,8 +7,9 @@
 //! such packet could be left.
 
 use super::interpret::{self, Packet};
+use super::trial;
+use crate::program::Program;
 use crate::sys::call;
-use libc::sock_filter;
 
 /// Longer than the kernel takes from running the filter to filling the ring, by far: it does so
 /// with preemption off, and complains about itself when that lasts.
@@ -16,7 +17,9 @@ const GRACE_NS: u64 = 1_000_000_000;
 
 /// The filter to ask, and until when.
 pub struct Recheck {
-    program: Vec<sock_filter>,
+    program: Program,
+    /// Whether the thread that asks is in the network that the frames came from.
+    here: bool,
     /// When the kernel had begun to run it, in nanoseconds since 1970.
     since: u64,
     /// From this moment on the kernel puts in the ring only what met this filter; 0: from now on.
@@ -27,7 +30,7 @@ pub struct Recheck {
 
 impl Recheck {
     /// To be called once the kernel runs `program`.
-    pub fn new(program: Vec<sock_filter>) -> Recheck {
+    pub fn new(program: Program, here: bool) -> Recheck {
         let since = call::realtime_ns();
         let until = match call::outwait_deliveries() {
             true => 0,
@@ -35,6 +38,7 @@ impl Recheck {
         };
         Recheck {
             program,
+            here,
             since,
             until,
             end: None,
@@ -43,9 +47,10 @@ impl Recheck {
 
     /// One that is made when the kernel is done with what met an earlier filter.
     #[cfg(test)]
-    pub fn done(program: Vec<sock_filter>) -> Recheck {
+    pub fn done(program: Program) -> Recheck {
         Recheck {
             program,
+            here: true,
             since: 0,
             until: 0,
             end: None,
@@ -78,7 +83,11 @@ impl Recheck {
     /// cannot tell is judged by its time: the kernel saw the whole of those that came since.
     pub fn verdict(&self, packet: &Packet) -> u32 {
         let header = packet.header;
-        interpret::run(&self.program, packet).unwrap_or_else(|| {
+        let verdict = match &self.program {
+            Program::Classic(program) => interpret::run(program, packet),
+            Program::Extended(fd) => trial::run(fd, packet, self.here),
+        };
+        verdict.unwrap_or_else(|| {
             let time = u64::from(header.sec) * 1_000_000_000 + u64::from(header.nsec);
             match time >= self.since {
                 true => header.snaplen,
@@ -94,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_kernel_that_is_done_leaves_what_the_ring_holds() {
-        let mut recheck = Recheck::done(Vec::new());
+        let mut recheck = Recheck::done(Program::Classic(Vec::new()));
         recheck.limit(7);
         assert!(recheck.covers(6, 10));
         assert!(!recheck.covers(7, 10));
@@ -106,7 +115,7 @@ mod tests {
     fn a_whole_lap_is_covered_after_the_grace_period() {
         let mut recheck = Recheck {
             until: call::monotonic_ns() + GRACE_NS,
-            ..Recheck::done(Vec::new())
+            ..Recheck::done(Program::Classic(Vec::new()))
         };
         recheck.limit(0);
         assert!(recheck.covers(5, 10));

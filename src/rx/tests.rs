@@ -7,6 +7,7 @@
 use crate::filter::recheck::Recheck;
 use crate::filter::DROP_ALL;
 use crate::frame::{Block, Frame};
+use crate::program::Program;
 use crate::ring::geometry::{Ring, Version};
 use crate::ring::map::{Mapping, View};
 use crate::ring::status::{Word, Word32, WordLong};
@@ -710,7 +711,7 @@ impl Bench {
 
     /// A new filter takes nothing, and the kernel is done with what met the one before.
     fn reject_what_is_there(&mut self) {
-        let recheck = Recheck::done(DROP_ALL.to_vec());
+        let recheck = Recheck::done(Program::Classic(DROP_ALL.to_vec()));
         self.receiver.set_recheck(Some(recheck), &self.counters);
     }
 }

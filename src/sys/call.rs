@@ -145,6 +145,51 @@ pub fn outwait_deliveries() -> bool {
     processors > 1 && unsafe { libc::syscall(libc::SYS_membarrier, command, flags) } == 0
 }
 
+/// `union bpf_attr` of linux/bpf.h for BPF_PROG_TEST_RUN, as far as Linux 5.2 had it.
+#[repr(C)]
+#[derive(Default)]
+struct TestRun {
+    program: u32,
+    result: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    context_size_in: u32,
+    context_size_out: u32,
+    context_in: u64,
+    context_out: u64,
+}
+
+const BPF_PROG_TEST_RUN: c_int = 10;
+
+/// Has the kernel run the socket filter `program` over the packet `data`, whose first 14 bytes it
+/// takes for an Ethernet header that the program does not get to see. The packet arrives at the
+/// interface with this index, or at the loopback interface.
+pub fn run_program(program: &OwnedFd, data: &[u8], ifindex: Option<u32>) -> Result<u32, Errno> {
+    // struct __sk_buff up to ifindex, with ingress_ifindex before it.
+    let mut context = [0u32; 11];
+    let mut attributes = TestRun {
+        program: program.as_raw_fd() as u32,
+        data_size_in: data.len() as u32,
+        data_in: data.as_ptr() as u64,
+        ..TestRun::default()
+    };
+    if let Some(ifindex) = ifindex {
+        context[9..].copy_from_slice(&[ifindex; 2]);
+        attributes.context_size_in = size_of::<[u32; 11]>() as u32;
+        attributes.context_in = context.as_ptr() as u64;
+    }
+    let p: *mut TestRun = &mut attributes;
+    // SAFETY: the kernel reads the attributes, `data` and the context, all of which outlive the
+    // call and are as long as they say, and writes into the attributes.
+    let ran = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, p, size_of::<TestRun>()) };
+    check(ran as c_int)?;
+    Ok(attributes.result)
+}
+
 /// One packet socket.
 pub struct PacketSocket(OwnedFd);
 

@@ -55,6 +55,16 @@ pub fn load_word(offset: i32) -> Instruction {
     }
 }
 
+/// `r0 = ` the 32-bit field of `struct __sk_buff` at `offset`, whose address is in `r1`.
+pub fn load_context(offset: i16) -> Instruction {
+    Instruction {
+        code: 0x61,
+        registers: 0x10,
+        offset,
+        immediate: 0,
+    }
+}
+
 /// `r0 = r0 & mask`
 pub fn and(mask: i32) -> Instruction {
     Instruction {
