@@ -497,6 +497,68 @@ unsafe fn timestamp(message: &libc::msghdr) -> Option<u64> {
 /// Frames that one [`PacketSocket::send_batch`] takes at most: their headers fit one page.
 pub const BATCH: usize = 64;
 
+/// Frames to be sent with one system call, over and over: the messages around them stay.
+pub struct Batch {
+    frames: Box<[libc::iovec; BATCH]>,
+    /// Each points to the frame at its place.
+    messages: Box<[libc::mmsghdr; BATCH]>,
+}
+
+impl Default for Batch {
+    /// Room for [`BATCH`] frames.
+    fn default() -> Batch {
+        let none = libc::iovec {
+            iov_base: std::ptr::null_mut(),
+            iov_len: 0,
+        };
+        let frames = Box::new([none; BATCH]);
+        let mut messages = Box::new([message(&none, None); BATCH]);
+        for (frame, message) in frames.iter().zip(messages.iter_mut()) {
+            *message = self::message(frame, None);
+        }
+        Batch { frames, messages }
+    }
+}
+
+impl Batch {
+    /// The frames. They are only read, and by the kernel, which answers EFAULT where no memory is.
+    pub fn frames(&mut self) -> &mut [libc::iovec; BATCH] {
+        &mut self.frames
+    }
+
+    /// `sendmmsg(MSG_DONTWAIT)` of the first `count` frames. The result is how many were sent, from
+    /// the first on; an error means none was.
+    pub fn send(
+        &mut self,
+        socket: &PacketSocket,
+        count: usize,
+        to: Option<&libc::sockaddr_ll>,
+    ) -> Result<usize, Errno> {
+        let messages = &mut self.messages[..count.min(BATCH)];
+        if to.is_some() {
+            for (frame, message) in self.frames.iter().zip(messages.iter_mut()) {
+                *message = self::message(frame, to);
+            }
+        }
+        // SAFETY: each message points to a frame that lives as long as it, and to `to`, which
+        // outlives the call; the kernel writes back msg_len alone.
+        let sent = unsafe {
+            libc::sendmmsg(
+                socket.fd(),
+                messages.as_mut_ptr(),
+                messages.len() as std::os::raw::c_uint,
+                libc::MSG_DONTWAIT as _,
+            )
+        };
+        if to.is_some() {
+            for (frame, message) in self.frames.iter().zip(messages.iter_mut()) {
+                *message = self::message(frame, None);
+            }
+        }
+        check(sent).map(|sent| sent as usize)
+    }
+}
+
 fn message(frame: &libc::iovec, to: Option<&libc::sockaddr_ll>) -> libc::mmsghdr {
     // SAFETY: struct mmsghdr is integers and pointers; all zero is a valid value.
     let mut message: libc::mmsghdr = unsafe { MaybeUninit::zeroed().assume_init() };

@@ -11,13 +11,8 @@ use super::slots::{Owner, Slots};
 use super::{Config, Result};
 use crate::error::invalid;
 use crate::ring::map::View;
-use crate::sys::call::{Errno, PacketSocket, BATCH};
-use libc::{iovec, sockaddr_ll};
-
-const NONE: iovec = iovec {
-    iov_base: std::ptr::null_mut(),
-    iov_len: 0,
-};
+use crate::sys::call::{Batch, Errno, PacketSocket};
+use libc::sockaddr_ll;
 
 /// What sends the frames in the slots.
 pub struct Copier {
@@ -25,6 +20,7 @@ pub struct Copier {
     lane: Lane,
     /// The slot that is sent next.
     at: Place,
+    batch: Batch,
     /// Whether malformed frames are passed over (`PACKET_LOSS`).
     loss: bool,
 }
@@ -43,6 +39,7 @@ impl Copier {
         Ok(Copier {
             slots: slots.ok_or_else(|| invalid!("the memory is shorter than the slots"))?,
             at: lane.first(),
+            batch: Batch::default(),
             lane,
             loss,
         })
@@ -54,19 +51,14 @@ impl Copier {
         socket: &PacketSocket,
         to: Option<&sockaddr_ll>,
     ) -> std::result::Result<(), Errno> {
-        let mut frames = [NONE; BATCH];
         loop {
-            let count = self.gather(&mut frames);
+            let count = self.gather();
             if count == 0 {
                 return Ok(());
             }
-            match socket.send_batch(&frames[..count], to) {
-                Ok(sent) => {
-                    for _ in 0..sent {
-                        self.done();
-                    }
-                }
-                Err(libc::EMSGSIZE | libc::EINVAL) if self.loss => self.done(),
+            match self.batch.send(socket, count, to) {
+                Ok(sent) => self.done(sent),
+                Err(libc::EMSGSIZE | libc::EINVAL) if self.loss => self.done(1),
                 Err(errno) => {
                     if matches!(errno, libc::EMSGSIZE | libc::EINVAL) {
                         self.slots.reject(self.at.offset);
@@ -77,23 +69,31 @@ impl Copier {
         }
     }
 
-    /// The frames that wait, as many as go in one call.
-    fn gather(&self, frames: &mut [iovec; BATCH]) -> usize {
-        let most = frames.len().min(self.lane.slots() as usize);
+    /// Takes the frames that wait into the batch, as many as go in one call.
+    fn gather(&mut self) -> usize {
         let mut place = self.at;
         let mut count = 0;
-        while count < most && self.slots.owner(place.offset) == Owner::Waiting {
-            frames[count] = self.slots.frame(place.offset);
+        // Not more than there are, so that none is met twice.
+        let most = self.lane.slots();
+        for frame in self.batch.frames() {
+            if count as u64 >= most || self.slots.owner(place.offset) != Owner::Waiting {
+                break;
+            }
+            *frame = self.slots.frame(place.offset);
             place = self.lane.next(place);
             count += 1;
         }
         count
     }
 
-    /// The next frame was taken.
-    fn done(&mut self) {
-        self.slots.withdraw(self.at.offset);
-        self.at = self.lane.next(self.at);
+    /// The next `count` frames were taken.
+    fn done(&mut self, count: usize) {
+        let mut place = self.at;
+        for _ in 0..count {
+            self.slots.withdraw(place.offset);
+            place = self.lane.next(place);
+        }
+        self.at = place;
     }
 
     /// Goes on with the first slot, since no frame waits: slots that were just used are the ones

@@ -531,24 +531,29 @@ impl Transmitter {
             return self.reap_all();
         }
         let (mut frames, mut bytes) = (0, 0);
-        while self.settled.sequence < self.edge.sequence {
-            let record = &mut self.records[self.settled.sequence];
+        let (mut settled, edge) = (self.settled, self.edge.sequence);
+        while settled.sequence < edge {
+            let record = &mut self.records[settled.sequence];
             if let State::Published { length, .. } = record.state {
-                let stamp = match self.slots.finished(self.settled.place.offset) {
+                let stamp = match self.slots.finished(settled.place.offset) {
                     Some(stamp) => stamp,
                     None => break,
                 };
-                record.state = State::Sent {
-                    clock: stamp.clock,
-                    length,
-                    timestamp: stamp.time,
-                };
-                self.settled.place = self.lane.next(self.settled.place);
+                // One without a timestamp may keep saying that it is published.
+                if stamp.clock != 0 {
+                    record.state = State::Sent {
+                        clock: stamp.clock,
+                        length,
+                        timestamp: stamp.time,
+                    };
+                }
+                settled.place = self.lane.next(settled.place);
                 frames += 1;
                 bytes += u64::from(length);
             }
-            self.settled.sequence += 1;
+            settled.sequence += 1;
         }
+        self.settled = settled;
         if self.head.sequence < self.settled.sequence {
             self.head = self.settled;
         }
