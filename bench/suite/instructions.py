@@ -16,7 +16,7 @@ BASELINE = os.path.join(ROOT, "bench", "instructions.json")
 FEW, MANY = 50_000, 150_000
 RECEIVE = ["next_frame", "next_batch", "dispatch", "block", "next_frame_v2", "next_frame_latency"]
 RECEIVE_PEERS = ["hand_v3", "hand_v2", "pcap_dispatch", "pcap_next_ex"]
-TRANSMIT = ["tx_ring", "inject", "inject_batch"]
+TRANSMIT = ["tx_ring", "tx_copy", "inject", "inject_batch", "gso"]
 TRANSMIT_PEERS = ["sendmmsg", "pcap_inject", "hand_ring_v2"]
 GROWTH = 1.03
 # rings that hold the larger fill of 64-byte frames; many blocks, so that the retire timeout

@@ -209,6 +209,6 @@ fn send(handle: &Handle, session: &Session, tx: &mut TxSide, joined: &Joined) ->
         Some(frame) => inject::one(&session.socket, to, frame, limits)?,
         None => joined.with_parts(|parts| inject::parts(&session.socket, to, parts, limits))?,
     };
-    tx.sent_directly(1, bytes);
+    tx.sent_directly(1, || bytes);
     Ok(joined.count)
 }

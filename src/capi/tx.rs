@@ -105,9 +105,9 @@ impl TxSide {
     }
 
     /// Counts what was sent past the slots.
-    pub(super) fn sent_directly(&self, frames: usize, bytes: usize) {
+    pub(super) fn sent_directly(&self, frames: usize, bytes: impl FnOnce() -> usize) {
         if let Some(transmitter) = &self.transmitter {
-            transmitter.counters().sent(frames as u64, bytes as u64);
+            transmitter.counters().sent(frames as u64, bytes() as u64);
         }
     }
 
@@ -512,8 +512,9 @@ pub unsafe extern "C" fn pktring_inject_batch(
         if tx.is_direct(handle, session)? {
             let to = tx.destination.as_ref();
             let sent = inject::batch(&session.socket, to, buffers, || session.limits())?;
-            let bytes = buffers[..sent].iter().map(|buffer| buffer.iov_len);
-            tx.sent_directly(sent, bytes.sum());
+            tx.sent_directly(sent, || {
+                buffers[..sent].iter().map(|buffer| buffer.iov_len).sum()
+            });
             return Ok(sent as c_int);
         }
         for (sent, buffer) in buffers.iter().enumerate() {
@@ -541,7 +542,7 @@ pub(super) fn inject_one(
     if tx.is_direct(handle, session)? {
         let to = tx.destination.as_ref();
         let sent = inject::one(&session.socket, to, frame, || session.limits())?;
-        tx.sent_directly(1, sent);
+        tx.sent_directly(1, || sent);
         return Ok(sent);
     }
     let (transmitter, mut kernel) = tx.with_outlet(handle, session)?;
