@@ -5,13 +5,15 @@ mod common;
 
 use common::frames::{self, mixed};
 use common::process::{available_memory, forked, packet_sockets};
-use common::{data, ring, text, Failure, Pktring, VERSIONS};
+use common::{data, ring, text, write, Failure, Pktring, LIMIT_MS, VERSIONS};
 use netns::{isolated, link, PlainSocket};
+use pktring::capi::config::{PKTRING_TX_METHOD_COPY, PKTRING_TX_METHOD_RING};
 use pktring::capi::error::PKTRING_ERRBUF_SIZE;
 use pktring::capi::geometry::*;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 const PAGE: u32 = 4096;
 const BOTH: [u32; 2] = [PKTRING_RX, PKTRING_TX];
@@ -821,6 +823,72 @@ fn a_v2_ring_of_more_than_4_gib_works_to_its_far_end() {
 #[test]
 fn a_v3_ring_of_more_than_4_gib_works_to_its_far_end() {
     laps_of_a_huge_ring(PKTRING_V3);
+}
+
+/// Fills a huge transmit ring several times, one frame a block.
+fn laps_of_a_huge_transmit_ring(version: u32, method: u32) {
+    let _one = large_rings();
+    let bytes = u64::from(HUGE_BLOCK) * u64::from(HUGE_BLOCKS);
+    if !has_memory(bytes) {
+        return;
+    }
+    isolated(|| {
+        link::veth("va", "vb").unwrap();
+        let peer = PlainSocket::open("vb").unwrap();
+        let handle = Pktring::open("va")
+            .version(version)
+            .tx_method(method)
+            .ring(PKTRING_TX, &ring(HUGE_BLOCK, HUGE_BLOCKS, HUGE_BLOCK))
+            .activate();
+        let all = u64::from(HUGE_BLOCKS);
+        for lap in 0..3 {
+            let mut slots = Vec::new();
+            for number in 0..all {
+                let slot = handle.reserve().unwrap().expect("a slot");
+                write(&slot, &frames::frame(lap * all + number));
+                slots.push(slot);
+            }
+            assert!(handle.reserve().unwrap().is_none());
+            let places = slots.iter().map(|slot| slot.data as u64);
+            let span = places.clone().max().unwrap() - places.min().unwrap();
+            assert!(span >= 4 << 30, "{span:#x}");
+            for (slot, number) in slots.iter().zip(lap * all..) {
+                handle.commit(slot, frames::length(number) as u32).unwrap();
+            }
+            assert_eq!(handle.flush(LIMIT_MS), Ok(0));
+            for number in lap * all..(lap + 1) * all {
+                let arrived = loop {
+                    let limit = Duration::from_millis(LIMIT_MS as u64);
+                    let frame = peer.recv(limit).unwrap().expect("a frame").data;
+                    if frames::is_own(&frame) {
+                        break frame;
+                    }
+                };
+                assert_eq!(arrived, frames::frame(number));
+            }
+        }
+        assert_eq!(handle.stats().tx_frames, 3 * all);
+    });
+}
+
+#[test]
+fn a_v1_transmit_ring_of_more_than_4_gib_works_to_its_far_end() {
+    laps_of_a_huge_transmit_ring(PKTRING_V1, PKTRING_TX_METHOD_RING);
+}
+
+#[test]
+fn a_v2_transmit_ring_of_more_than_4_gib_works_to_its_far_end() {
+    laps_of_a_huge_transmit_ring(PKTRING_V2, PKTRING_TX_METHOD_RING);
+}
+
+#[test]
+fn a_v3_transmit_ring_of_more_than_4_gib_works_to_its_far_end() {
+    laps_of_a_huge_transmit_ring(PKTRING_V3, PKTRING_TX_METHOD_RING);
+}
+
+#[test]
+fn more_than_4_gib_of_slots_to_copy_from_work_to_their_far_end() {
+    laps_of_a_huge_transmit_ring(PKTRING_V2, PKTRING_TX_METHOD_COPY);
 }
 
 #[test]
