@@ -219,6 +219,8 @@ static void parse(int argc, char **argv)
         die(USAGE, "two interfaces are needed; see --help");
     set.device[0] = argv[optind];
     set.device[1] = argv[optind + 1];
+    one_interface(set.device[0]);
+    one_interface(set.device[1]);
     if (strcmp(set.device[0], set.device[1]) == 0)
         die(USAGE, "the two interfaces are the same");
 }

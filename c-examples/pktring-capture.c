@@ -346,6 +346,12 @@ static uint32_t fanout_mode(const char *text)
     die(USAGE, "--fanout: '%s' is none of hash, lb, cpu, rollover, rnd, qm", text);
 }
 
+/* Bytes that the machine has. The kernel would try to give more, and take it from everybody. */
+static uint64_t memory(void)
+{
+    return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 static void parse(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -361,7 +367,7 @@ static void parse(int argc, char **argv)
     int option;
     size_t length = 1;
 
-    while ((option = getopt_long(argc, argv, "+w:s:pQc:d:C:G:W:t:f:B:qhV", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "w:s:pQc:d:C:G:W:t:f:B:qhV", options, NULL)) != -1) {
         switch (option) {
         case 'w': set.output = optarg; break;
         case 's': set.snaplen = number("--snaplen", optarg, 1, 262144); break;
@@ -390,6 +396,9 @@ static void parse(int argc, char **argv)
         die(USAGE, "rotation needs --write FILE");
     if (set.output != NULL && strcmp(set.output, "-") == 0 && isatty(STDOUT_FILENO))
         die(USAGE, "--write: standard output is a terminal, which a capture file would garble");
+    if (set.buffer > memory() / set.threads)
+        die(USAGE, "--buffer: so much for each of %" PRIu32 " threads is more than the %" PRIu64
+            " bytes of memory", set.threads, memory());
     if (set.files != 0 && set.rotate_size == 0 && set.rotate_ns == 0)
         die(USAGE, "--files needs --rotate-size or --rotate-time");
     if (optind == argc)

@@ -134,6 +134,8 @@ static void parse(int argc, char **argv)
     if (argc - optind != 1)
         die(USAGE, "an interface is needed; see --help");
     set.device = argv[optind];
+    if (!set.receive)
+        one_interface(set.device);
     if (to->vlan >= 0 && set.least < PROBE_LEAST + 4) { /* make room for the tag */
         set.least = PROBE_LEAST + 4;
         set.most = set.most < set.least ? set.least : set.most;

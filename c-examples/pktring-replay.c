@@ -85,6 +85,7 @@ static void parse(int argc, char **argv)
         die(USAGE, "an interface and a file are needed; see --help");
     set.device = argv[optind];
     set.path = argv[optind + 1];
+    one_interface(set.device);
     if (strcmp(set.path, "-") == 0 && set.loops != 1)
         die(USAGE, "--loop: standard input can be read once only");
 }

@@ -99,6 +99,12 @@ double positive(const char *option, const char *text)
     return value;
 }
 
+void one_interface(const char *device)
+{
+    if (strcmp(device, "any") == 0)
+        die(USAGE, "'any' stands for all interfaces; one is needed to send through");
+}
+
 static pktring_t *opened[2];
 
 static void close_opened(void) { pktring_group_close(opened, 2); }

@@ -33,6 +33,8 @@ uint64_t number(const char *option, const char *text, uint64_t least, uint64_t m
 /* A positive number with a fraction. */
 double positive(const char *option, const char *text);
 
+/* Ends the program when the device is "any", through which nothing can be sent. */
+void one_interface(const char *device);
 /* The handle or its error text. It is closed when the program ends; a program can have two. */
 pktring_t *open_or_die(const char *device);
 /* What the system knows of an interface. */

@@ -22,6 +22,9 @@ static pcap_t *compiler(const char *device)
     pcap_set_snaplen(pcap, 262144);
     pcap_set_buffer_size(pcap, 1 << 20);
     result = pcap_activate(pcap);
+    if (result == PCAP_ERROR_PERM_DENIED)
+        die(FAILED, "%s: permission denied; CAP_NET_RAW is needed: run as root, or give the program "
+                    "the capability", device);
     if (result < 0)
         die(FAILED, "%s: %s", device,
             *pcap_geterr(pcap) != '\0' ? pcap_geterr(pcap) : pcap_statustostr(result));

@@ -453,6 +453,20 @@ fn rotates_files_by_time_without_a_loss() {
 }
 
 #[test]
+fn a_capture_goes_down_a_pipe() {
+    isolated(|| {
+        link::veth("va", "vb").unwrap();
+        let (programs, files) = (Programs::sanitized(), scratch("pipe"));
+        let capture = programs.start("pktring-capture -c 20 -w - vb");
+        let frames = mixed(20);
+        send("va", &frames);
+        let file = files.join("piped.pcapng");
+        fs::write(&file, capture.finish(0).stdout).unwrap();
+        assert_hold(&[file], &frames);
+    });
+}
+
+#[test]
 fn filters_and_shows_packets() {
     if !has_libpcap() {
         return;
