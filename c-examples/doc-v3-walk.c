@@ -26,8 +26,7 @@ static void print_address(struct in_addr address)
     struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr = address};
     char text[NI_MAXHOST] = "?";
 
-    getnameinfo((struct sockaddr *)&name, sizeof name, text, sizeof text, NULL, 0,
-                NI_NUMERICHOST);
+    getnameinfo((struct sockaddr *)&name, sizeof name, text, sizeof text, NULL, 0, NI_NUMERICHOST);
     printf("%s", text);
 }
 
@@ -94,9 +93,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", pktring_geterr(handle));
 
     pktring_stats(handle, &stats);
-    printf("\nReceived %" PRIu64 " packets, %" PRIu64 " bytes, %" PRIu64
-           " dropped, freeze_q_cnt: %" PRIu64 "\n",
-           stats.received, bytes, stats.dropped, stats.freezes);
+    printf("\nReceived %" PRIu64 " packets, %" PRIu64 " bytes, %" PRIu64 " dropped, "
+           "freeze_q_cnt: %" PRIu64 "\n", stats.received, bytes, stats.dropped, stats.freezes);
     pktring_close(handle);
     return got != -ECANCELED;
 }

@@ -33,7 +33,8 @@ fill = sed -e 's|@prefix@|$(PREFIX)|g' -e 's|@version@|$(version)|g' \
 install: all manual
 	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(cmakedir) \
 		$(DESTDIR)$(INCLUDEDIR)/pktring $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man7 \
-		$(DESTDIR)$(DOCDIR)/html $(DESTDIR)$(DOCDIR)/examples/tools
+		$(DESTDIR)$(DOCDIR)/html $(DESTDIR)$(DOCDIR)/examples/tools \
+		$(DESTDIR)$(DOCDIR)/examples/man
 	$(INSTALL) -m 755 $(shared) $(DESTDIR)$(LIBDIR)
 	$(STRIP) --strip-unneeded $(DESTDIR)$(LIBDIR)/$(notdir $(shared))
 	ln -sf $(notdir $(shared)) $(DESTDIR)$(LIBDIR)/$(soname)
@@ -50,6 +51,7 @@ install: all manual
 	$(INSTALL) -m 644 $(manual)/html/* $(DESTDIR)$(DOCDIR)/html
 	$(INSTALL) -m 644 c-examples/*.[ch] c-examples/Makefile $(DESTDIR)$(DOCDIR)/examples
 	$(INSTALL) -m 644 c-examples/tools/*.[ch] $(DESTDIR)$(DOCDIR)/examples/tools
+	$(INSTALL) -m 644 man/*.1 $(DESTDIR)$(DOCDIR)/examples/man
 
 uninstall: manual
 	rm -f $(DESTDIR)$(LIBDIR)/libpktring.so* $(DESTDIR)$(LIBDIR)/libpktring.a

@@ -148,6 +148,19 @@ impl Programs {
         }
     }
 
+    /// Keeps the tools, as `make install` of the examples does.
+    pub fn install(&self, to: &Path) {
+        let prefix = Prefix::get();
+        let _lock = locked(&self.place);
+        let mut make = make(&prefix.examples());
+        make.arg("install")
+            .arg(format!("OUT={}", self.place.display()));
+        make.arg(format!("PREFIX={}", to.display()));
+        make.env("PKG_CONFIG_PATH", prefix.0.join("lib/pkgconfig"));
+        let made = make.output().unwrap();
+        assert!(made.status.success() && made.stderr.is_empty(), "{made:?}");
+    }
+
     pub fn path(&self, program: &str) -> PathBuf {
         self.ran.borrow_mut().insert(program.to_owned());
         self.place.join(program)
