@@ -64,7 +64,7 @@ impl Deadline {
         match self.0 {
             None => most,
             Some(end) => {
-                let left = (end.saturating_sub(monotonic_ns()) + 999_999) / 1_000_000;
+                let left = (Deadline::left_ns(end) + 999_999) / 1_000_000;
                 i32::try_from(left).unwrap_or(i32::MAX).min(most)
             }
         }
@@ -72,7 +72,16 @@ impl Deadline {
 
     /// Whether the moment has passed.
     pub fn passed(&self) -> bool {
-        self.0.map_or(false, |end| monotonic_ns() >= end)
+        self.0.map_or(false, |end| Deadline::left_ns(end) == 0)
+    }
+
+    /// Nanoseconds until `end`. None when the clock does not tell (0), which only a filter of
+    /// system calls can bring about: a wait that ends early is better than one that does not.
+    fn left_ns(end: u64) -> u64 {
+        match monotonic_ns() {
+            0 => 0,
+            now => end.saturating_sub(now),
+        }
     }
 }
 

@@ -82,11 +82,19 @@ fn map_at(at: *mut u8, fd: RawFd, len: usize, flags: i32) -> Result<NonNull<u8>,
     NonNull::new(base.cast()).ok_or(libc::EFAULT)
 }
 
+/// How often to ask for an unmapping that is refused for a moment.
+const UNMAP_ATTEMPTS: u32 = 3;
+
 /// Unmaps a region that [`map_shared`] returned. Only the owner of the region may call this.
 pub fn unmap(base: NonNull<u8>, len: usize) {
-    // SAFETY: the caller owns the mapping and drops it with this call. munmap of a whole
-    // mapping can only fail for invalid arguments, which an owned mapping rules out.
-    unsafe { libc::munmap(base.as_ptr().cast(), len) };
+    for _ in 0..UNMAP_ATTEMPTS {
+        // SAFETY: the caller owns the mapping and drops it with this call. Apart from invalid
+        // arguments, which an owned mapping rules out, only the kernel's own lack of memory can
+        // stand in the way of unmapping the whole of one.
+        if unsafe { libc::munmap(base.as_ptr().cast(), len) } == 0 {
+            return;
+        }
+    }
 }
 
 /// Keeps a mapping out of the address space of children made by fork.

@@ -5,16 +5,16 @@
 
 #![allow(dead_code)]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::os::raw::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
 
 /// More calls than any step makes; of what makes more, the first are known.
-const MOST: usize = 256;
+const MOST: usize = 1 << 16;
 
 thread_local! {
     static WATCHING: Cell<bool> = const { Cell::new(false) };
     static COUNT: Cell<usize> = const { Cell::new(0) };
-    static NAMES: Cell<[&'static str; MOST]> = const { Cell::new([""; MOST]) };
+    static NAMES: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
     /// Which call fails from now on and how: position and errno value.
     static FAILURE: Cell<Option<(usize, c_int)>> = const { Cell::new(None) };
     /// What happens before the next write(2).
@@ -35,13 +35,28 @@ pub fn fail<T>(at: usize, errno: c_int, body: impl FnOnce() -> T) -> T {
     result
 }
 
+/// As [`fail`], but tells whether the call was made.
+pub fn try_fail<T>(at: usize, errno: c_int, body: impl FnOnce() -> T) -> (T, bool) {
+    let (result, names) = run(Some((at, errno)), body);
+    (result, at < names.len())
+}
+
+/// Runs a part of what is watched that is none of its business.
+pub fn unwatched<T>(body: impl FnOnce() -> T) -> T {
+    let watching = WATCHING.replace(false);
+    let result = body();
+    WATCHING.set(watching);
+    result
+}
+
 fn run<T>(failure: Option<(usize, c_int)>, body: impl FnOnce() -> T) -> (T, Vec<&'static str>) {
     COUNT.set(0);
     FAILURE.set(failure);
+    NAMES.set(Vec::with_capacity(MOST));
     WATCHING.set(true);
     let result = body();
     WATCHING.set(false);
-    (result, NAMES.get()[..COUNT.get().min(MOST)].to_vec())
+    (result, NAMES.take())
 }
 
 /// Runs `body` with a kernel that has counted so much since it was asked last.
@@ -66,20 +81,25 @@ fn fails(name: &'static str) -> bool {
         return false;
     }
     let at = COUNT.get();
-    let mut names = NAMES.get();
-    if let Some(place) = names.get_mut(at) {
-        *place = name;
-    }
-    NAMES.set(names);
     COUNT.set(at + 1);
+    NAMES.with_borrow_mut(|names| {
+        // Within what `run` made room for, because allocating may take system calls.
+        if names.len() < names.capacity() {
+            names.push(name);
+        }
+    });
     match FAILURE.get() {
         Some((position, errno)) if position == at => {
-            // SAFETY: errno is always there in its own thread.
-            unsafe { *libc::__errno_location() = errno };
+            set_errno(errno);
             true
         }
         _ => false,
     }
+}
+
+fn set_errno(errno: c_int) {
+    // SAFETY: errno is always there in its own thread.
+    unsafe { *libc::__errno_location() = errno };
 }
 
 macro_rules! pass_on {
@@ -125,6 +145,33 @@ pass_on! {
         SYS_sendto(fd, data, len, flags, to, to_len);
     sendmmsg(fd: c_int, messages: *mut c_void, count: c_uint, flags: c_int) -> c_int,
         SYS_sendmmsg(fd, messages, count, flags);
+    sendmsg(fd: c_int, message: *const c_void, flags: c_int) -> isize,
+        SYS_sendmsg(fd, message, flags);
+    recvmsg(fd: c_int, message: *mut c_void, flags: c_int) -> isize,
+        SYS_recvmsg(fd, message, flags);
+    munmap(at: *mut c_void, len: usize) -> c_int,
+        SYS_munmap(at, len);
+    clock_gettime(clock: c_int, now: *mut c_void) -> c_int,
+        SYS_clock_gettime(clock, now);
+    nanosleep(time: *const c_void, left: *mut c_void) -> c_int,
+        SYS_nanosleep(time, left);
+    read(fd: c_int, data: *mut c_void, len: usize) -> isize,
+        SYS_read(fd, data, len);
+}
+
+/// As in libc. One that fails has closed the descriptor all the same, as Linux does.
+#[no_mangle]
+pub unsafe extern "C" fn close(fd: c_int) -> c_int {
+    let failed = fails("close");
+    // SAFETY: the caller's argument.
+    let closed = unsafe { libc::syscall(libc::SYS_close, fd) as c_int };
+    match FAILURE.get() {
+        Some((_, errno)) if failed => {
+            set_errno(errno);
+            -1
+        }
+        _ => closed,
+    }
 }
 
 /// As in libc.
@@ -132,6 +179,9 @@ pass_on! {
 pub unsafe extern "C" fn write(fd: c_int, data: *const c_void, len: usize) -> isize {
     if let Some(hook) = BEFORE_WRITE.take() {
         hook();
+    }
+    if fails("write") {
+        return -1;
     }
     // SAFETY: the caller's arguments.
     unsafe { libc::syscall(libc::SYS_write, fd, data, len) as isize }
