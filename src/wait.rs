@@ -141,9 +141,14 @@ impl Sleeper {
     ) -> Result<Woken> {
         // Relaxed, here and below: one thread at a time uses this.
         if !self.listening.load(Ordering::Relaxed) {
-            self.epoll
+            match self
+                .epoll
                 .add_socket(socket, self.events | libc::EPOLLET, SOCKET)
-                .map_err(|errno| Error::system("epoll_ctl", errno))?;
+            {
+                // It could not be taken out.
+                Ok(()) | Err(libc::EEXIST) => {}
+                Err(errno) => return Err(Error::system("epoll_ctl", errno)),
+            }
             self.listening.store(true, Ordering::Relaxed);
         }
         let mut woken = Woken::default();

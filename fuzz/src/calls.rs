@@ -150,13 +150,14 @@ impl Caller {
         let small = u32::from(input.int_in_range(0..=4u8)?);
         // SAFETY: NULL or an open handle.
         let code = unsafe {
-            match input.int_in_range(0..=7u8)? {
+            match input.int_in_range(0..=8u8)? {
                 0 | 1 => pktring_set_version(handle, small),
                 2 => pktring_set_mode(handle, small),
                 3 => pktring_set_protocol(handle, input.arbitrary()?),
                 4 => pktring_set_profile(handle, small),
                 5 => pktring_set_snaplen(handle, input.arbitrary()?),
                 6 => pktring_set_promisc(handle, small as c_int),
+                7 => pktring_set_tx_method(handle, small),
                 // Spinning takes the world a call a microsecond.
                 _ => pktring_set_spin(handle, input.int_in_range(0..=100)?),
             }
@@ -374,7 +375,7 @@ impl Caller {
         if self.check(unsafe { pktring_tx_reserve(self.handle(), slot.as_mut_ptr()) }) == 1 {
             // SAFETY: 1 says that it was written.
             let slot = unsafe { slot.assume_init() };
-            assert!(world::is_ring(slot.data, slot.capacity as usize));
+            assert!(world::is_slot(slot.data, slot.capacity as usize));
             // SAFETY: just checked, and ours until it is committed.
             unsafe { slot.data.write_bytes(0xab, slot.capacity as usize) };
             self.slots.push(slot);

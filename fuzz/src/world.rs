@@ -29,6 +29,8 @@ pub struct World {
     /// The mapping, as the library has it.
     ring: *mut u8,
     ring_len: usize,
+    /// Start and end of what the library mapped for itself.
+    own: Vec<(usize, usize)>,
     /// Times that the library went to sleep since [`World::patience`].
     sleeps: u32,
 }
@@ -43,6 +45,7 @@ pub fn begin(bytes: &[u8]) -> Reign {
         version: 0,
         ring: std::ptr::null_mut(),
         ring_len: 0,
+        own: Vec::new(),
         sleeps: 0,
     };
     WORLD.with(|slot| *slot.borrow_mut() = Some(world));
@@ -65,6 +68,18 @@ pub fn is_ring(p: *const u8, len: usize) -> bool {
         at <= world.ring_len && len <= world.ring_len - at
     })
     .unwrap_or(false)
+}
+
+/// Whether `len` bytes at `p` are memory that slots may be in: a ring, or what the library mapped for
+/// itself.
+pub fn is_slot(p: *const u8, len: usize) -> bool {
+    let own = with(|world| {
+        let inside = |&(start, end): &(usize, usize)| {
+            (start..end).contains(&(p as usize)) && len <= end - p as usize
+        };
+        world.own.iter().any(inside)
+    });
+    is_ring(p, len) || own.unwrap_or(false)
 }
 
 /// Has something happen to the rings.
@@ -516,7 +531,14 @@ pub unsafe extern "C" fn mmap(
     match allowed {
         Some(0) => {}
         Some(_) => return libc::MAP_FAILED,
-        None => return map(at, len, protection, flags, fd),
+        None => {
+            let mapped = map(at, len, protection, flags, fd);
+            if at.is_null() && mapped != libc::MAP_FAILED {
+                let start = mapped as usize;
+                with(|world| world.own.push((start, start + len)));
+            }
+            return mapped;
+        }
     }
     let private = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     let outer = map(
@@ -542,6 +564,7 @@ pub unsafe extern "C" fn mmap(
 #[no_mangle]
 pub unsafe extern "C" fn munmap(at: *mut c_void, len: usize) -> c_int {
     let was_ring = with(|world| {
+        world.own.retain(|&(start, _)| start != at as usize);
         let was = !at.is_null() && at.cast() == world.ring;
         if was {
             world.ring = std::ptr::null_mut();

@@ -542,7 +542,8 @@ impl Batch {
         count: usize,
         to: Option<&libc::sockaddr_ll>,
     ) -> Result<usize, Errno> {
-        let messages = &mut self.messages[..count.min(BATCH)];
+        let count = count.min(BATCH);
+        let messages = &mut self.messages[..count];
         if to.is_some() {
             for (frame, message) in self.frames.iter().zip(messages.iter_mut()) {
                 *message = self::message(frame, to);
@@ -558,12 +559,13 @@ impl Batch {
                 libc::MSG_DONTWAIT as _,
             )
         };
+        let sent = check(sent);
         if to.is_some() {
             for (frame, message) in self.frames.iter().zip(messages.iter_mut()) {
                 *message = self::message(frame, None);
             }
         }
-        check(sent).map(|sent| sent as usize)
+        sent.map(|sent| (sent as usize).min(count))
     }
 }
 
