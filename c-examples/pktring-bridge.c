@@ -26,7 +26,9 @@ static const char help[] =
     "  -d, --duration SECONDS  end after that time\n"
     "  -l, --latency MS        pass frames on after that time at most (1)\n"
     "  -q, --quiet             no statistics\n"
-    "  -h, --help, -V, --version\n";
+    "  -h, --help, -V, --version\n"
+    "\n"
+    "Exit status: 0 ended as asked for; 1 failure; 2 bad command line.\n";
 
 enum {
     VNET_HEADER = 10,

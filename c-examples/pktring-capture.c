@@ -46,12 +46,15 @@ static const char help[] =
     "  -G, --rotate-time SECONDS  begin another file after that time\n"
     "  -W, --files N          when rotating, keep the last N files only\n"
     "  -t, --threads N        receive with N threads, each a ring of its own (1)\n"
-    "  -f, --fanout MODE      share packets among threads by hash, lb, cpu, rnd, qm (hash)\n"
+    "  -f, --fanout MODE      share packets among threads by hash, lb, cpu, rollover, rnd, qm\n"
+    "                         (hash)\n"
     "  -B, --buffer BYTES     size of each ring (64M)\n"
     "  -q, --quiet            no statistics\n"
     "  -h, --help, -V, --version\n"
     "\n"
-    "Numbers may end with K, M or G. Files are numbered when rotating: FILE_00001.pcapng.\n";
+    "Numbers may end with K, M or G. Files are numbered when rotating: FILE_00001.pcapng.\n"
+    "\n"
+    "Exit status: 0 ended as asked for; 1 failure; 2 bad command line.\n";
 
 static struct {
     const char *device, *output;
