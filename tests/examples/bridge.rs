@@ -82,42 +82,47 @@ fn hosts(mtu: u32) -> Hosts {
     }
 }
 
-const MEGABYTES: usize = 8;
+/// Bytes that are exchanged, each way.
+const ALL: u64 = 8 << 20;
 
 /// Bytes that repeat late, different ones each way.
-fn stream(seed: u8) -> Vec<u8> {
+fn stream(seed: u8, length: u64) -> Vec<u8> {
     let byte = |at: usize| (at as u32).wrapping_mul(2654435761).to_le_bytes()[3] ^ seed;
-    (0..MEGABYTES << 20).map(byte).collect()
+    (0..length as usize).map(byte).collect()
 }
 
 /// Sends one stream and receives another at the same time, and compares every byte.
-fn exchange(mut connection: TcpStream, send: u8, receive: u8) {
+fn exchange(mut connection: TcpStream, length: u64, send: u8, receive: u8) {
     connection.set_read_timeout(Some(PATIENCE)).unwrap();
     connection.set_write_timeout(Some(PATIENCE)).unwrap();
     let mut sender = connection.try_clone().unwrap();
     let sending = thread::spawn(move || {
-        sender.write_all(&stream(send)).unwrap();
+        sender.write_all(&stream(send, length)).unwrap();
         sender.shutdown(Shutdown::Write).unwrap();
     });
     let mut received = Vec::new();
     connection.read_to_end(&mut received).unwrap();
     sending.join().unwrap();
-    assert!(received == stream(receive), "{} bytes", received.len());
+    assert!(
+        received == stream(receive, length),
+        "{} bytes",
+        received.len()
+    );
 }
 
 impl Hosts {
-    /// TCP from a to b, whole megabytes both ways.
-    fn talk(&self) {
+    /// TCP between a and b, so many bytes both ways.
+    fn talk(&self, length: u64) {
         let listener = self.b.run(|| TcpListener::bind((B, 0)).unwrap());
         let port = listener.local_addr().unwrap().port();
         thread::scope(|scope| {
-            scope.spawn(move || exchange(listener.accept().unwrap().0, 1, 2));
+            scope.spawn(move || exchange(listener.accept().unwrap().0, length, 1, 2));
             // Connected inside; a socket stays in its namespace.
             let limit = Duration::from_secs(20);
             let connection = self
                 .a
                 .run(|| TcpStream::connect_timeout(&(B, port).into(), limit).unwrap());
-            exchange(connection, 2, 1);
+            exchange(connection, length, 2, 1);
         });
     }
 
@@ -161,15 +166,13 @@ fn add_up(bridge: Running) -> ([[u64; 4]; 2], String) {
     (ways, text(&output.stderr))
 }
 
-const ALL: u64 = (MEGABYTES as u64) << 20;
-
 #[test]
 fn real_tcp_passes_with_all_that_is_left_to_the_interface() {
     isolated(|| {
         let hosts = hosts(1500);
         let programs = Programs::sanitized();
         let bridge = programs.start_several("pktring-bridge a1 b1", 2);
-        hosts.talk();
+        hosts.talk(ALL);
         let (ways, _) = add_up(bridge);
         for [passed, bytes, ..] in ways {
             assert!(bytes > ALL, "{ways:?}");
@@ -185,7 +188,7 @@ fn real_tcp_passes_with_nothing_left_to_the_interface() {
         hosts.set_offloads(false);
         let programs = Programs::sanitized();
         let bridge = programs.start_several("pktring-bridge a1 b1", 2);
-        hosts.talk();
+        hosts.talk(ALL);
         let (ways, _) = add_up(bridge);
         for [passed, bytes, ..] in ways {
             assert!(bytes > ALL && passed > ALL / 1460, "{ways:?}");
@@ -213,7 +216,7 @@ fn real_tcp_passes_with_vlan_tags_and_all_that_is_left_to_the_interface() {
             hosts.set_offloads(on);
             let witness = PlainSocket::open("a1").unwrap();
             let bridge = programs.start_several("pktring-bridge a1 b1", 2);
-            hosts.talk();
+            hosts.talk(ALL);
             let seen = witness.recv(Duration::from_secs(1)).unwrap().unwrap();
             assert_eq!(seen.vlan, Some((0x2005, 0x8100)));
             let said = text(&bridge.stop(0).stdout);
@@ -233,7 +236,7 @@ fn jumbo_frames_pass_where_both_sides_take_them() {
         hosts.set_offloads(false);
         let programs = Programs::sanitized();
         let bridge = programs.start_several("pktring-bridge a1 b1", 2);
-        hosts.talk();
+        hosts.talk(ALL);
         let (ways, said) = add_up(bridge);
         for [passed, ..] in ways {
             assert!(passed < ALL / 4000, "{ways:?}");
@@ -273,6 +276,34 @@ fn frames_that_are_too_long_are_counted_and_told() {
         );
         assert!(
             said.contains("a1 > b1: 4 frames were too long: b1 takes 1514"),
+            "{said}"
+        );
+    });
+}
+
+/// Segments that are longer than a slot are told; TCP gets there with shorter ones.
+#[test]
+fn segments_of_more_than_64_kib_are_counted_and_told() {
+    isolated(|| {
+        let hosts = hosts(1500);
+        let allow = |name| link::allow_big_tcp(name, 180_000).unwrap();
+        let far = [(&hosts.a, "a0"), (&hosts.b, "b0")];
+        let near = ["a1", "b1"].map(allow);
+        if !far
+            .map(|(host, name)| host.run(|| allow(name)))
+            .contains(&true)
+        {
+            return netns::skip("the kernel has no BIG TCP over IPv4, which Linux 6.3 has");
+        }
+        assert_eq!(near, [true, true]);
+        let programs = Programs::sanitized();
+        let bridge = programs.start_several("pktring-bridge a1 b1", 2);
+        hosts.talk(2 << 20);
+        let (ways, said) = add_up(bridge);
+        assert!(ways[0][2] + ways[1][2] > 0, "{ways:?}");
+        assert!(said.contains("frames were too long: "), "{said}");
+        assert!(
+            said.contains("segments have to be cut from 64 KiB at most"),
             "{said}"
         );
     });

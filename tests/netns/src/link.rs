@@ -105,6 +105,21 @@ pub fn set_mtu(name: &str, mtu: u32) -> io::Result<()> {
     set(name, LinkAttribute::Mtu(mtu)).map_err(context(format_args!("mtu {mtu} on {name}")))
 }
 
+/// Lets hosts join more than 64 KiB of TCP over IPv4 for the interface to cut ("BIG TCP").
+/// Whether the kernel can: Linux 6.3.
+pub fn allow_big_tcp(name: &str, bytes: u32) -> io::Result<bool> {
+    let sizes = [
+        LinkAttribute::GsoMaxSize(bytes),
+        LinkAttribute::GsoIpv4MaxSize(bytes),
+    ];
+    for size in sizes {
+        set(name, size).map_err(context(format_args!("{bytes} bytes on {name}")))?;
+    }
+    Ok(get(name)?
+        .attributes
+        .contains(&LinkAttribute::GsoIpv4MaxSize(bytes)))
+}
+
 /// Sets the hardware address.
 pub fn set_mac(name: &str, mac: [u8; 6]) -> io::Result<()> {
     let attribute = LinkAttribute::Address(mac.to_vec());
