@@ -147,7 +147,7 @@ static bool survivable(const char *device, pktring_t *handle, int result)
     if (result >= 0 || result == -ECANCELED || result == -EBADMSG || result == -EAGAIN)
         return true;
     if (result != -ENETDOWN || !set.quiet)
-        complain("%s: %s", device, pktring_geterr(handle));
+        complain_of(handle, device, result);
     return result == -ENETDOWN; /* it goes on when the interface comes up */
 }
 

@@ -293,7 +293,7 @@ static bool survivable(pktring_t *handle, int result)
 {
     if (result >= 0 || result == -ECANCELED || result == -EBADMSG)
         return true; /* frames that could not be right are counted, and skipped */
-    complain("%s: %s", set.device, pktring_geterr(handle));
+    complain_of(handle, set.device, result);
     if (result == -ENETDOWN)
         return true; /* it goes on when the interface comes up */
     pthread_mutex_lock(&lock);
@@ -321,7 +321,7 @@ static void drain(pktring_t *handle)
     while ((result >= 0 || result == -ECANCELED || result == -EBADMSG) &&
            monotonic_ns() < deadline);
     if (result < 0 && result != -ECANCELED && result != -EBADMSG)
-        complain("%s: %s", set.device, pktring_geterr(handle));
+        complain_of(handle, set.device, result);
 }
 
 static void *receive(void *handle)

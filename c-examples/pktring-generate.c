@@ -268,7 +268,7 @@ static int receive(void)
     while (!enough(begun)) {
         result = pktring_dispatch(handle, AT_ONCE, LOOK_MS, take, NULL);
         if (result == -ENETDOWN)
-            complain("%s: %s", set.device, pktring_geterr(handle));
+            complain_of(handle, set.device, result);
         else if (result < 0 && result != -ECANCELED && result != -EBADMSG)
             break;
         if (!set.quiet && progress_due())
@@ -277,7 +277,7 @@ static int receive(void)
     }
     progress_end();
     if (result < 0 && result != -ECANCELED && result != -EBADMSG && result != -ENETDOWN)
-        complain("%s: %s", set.device, pktring_geterr(handle));
+        complain_of(handle, set.device, result);
     else
         result = 0;
     while (report.ended && pktring_dispatch(handle, AT_ONCE, 50, take, NULL) > 0)

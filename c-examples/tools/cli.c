@@ -148,6 +148,24 @@ void check(pktring_t *handle, const char *device, int result)
         die(FAILED, "%s: %s", device, pktring_geterr(handle));
 }
 
+void complain_of(pktring_t *handle, const char *device, int result)
+{
+    static const char *gone;
+    bool said;
+
+    flockfile(stderr);
+    said = result == -ENODEV && gone == device;
+    if (result == -ENODEV)
+        gone = device;
+    if (result == -ENODEV && !said)
+        complain("%s: the interface is gone", device);
+    else if (result == -ENETDOWN)
+        complain("%s: the interface is down", device);
+    else if (!said)
+        complain("%s: %s", device, pktring_geterr(handle));
+    funlockfile(stderr);
+}
+
 static void on_signal(int signal)
 {
     (void)signal;

@@ -42,6 +42,10 @@ struct pktring_interface interface_or_die(const char *device);
 /* Ends the program with the handle's text when result is negative. */
 void check(pktring_t *handle, const char *device, int result);
 
+/* Says why a call failed: the handle's text, or when its interface is down or gone, that. What is
+ * gone is said once. */
+void complain_of(pktring_t *handle, const char *device, int result);
+
 /* Set by SIGINT and SIGTERM. The handles given here are woken as well. */
 extern volatile sig_atomic_t stopping;
 void stop_on_signals(pktring_t *const *handles, unsigned count);

@@ -46,7 +46,9 @@ static bool survivable(struct sender *sender, int result)
 {
     if (result >= 0 || result == -EAGAIN || result == -ECANCELED)
         return true;
-    complain("%s: %s", sender->device, pktring_geterr(sender->handle));
+    if (!sender->failed)
+        complain_of(sender->handle, sender->device, result);
+    sender->failed = true;
     return false;
 }
 
@@ -110,6 +112,8 @@ bool sender_finish(struct sender *sender)
     uint64_t give_up = monotonic_ns() + STUCK_MS * UINT64_C(1000000);
     int left;
 
+    if (sender->failed)
+        return false;
     do {
         left = pktring_tx_flush(sender->handle, PATIENCE_MS);
         collect(sender);

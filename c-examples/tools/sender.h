@@ -14,6 +14,7 @@ struct sender {
     const char *device;
     uint64_t sent, sent_bytes, refused;
     int refusal; /* the last error that a frame was refused with; 0: none */
+    bool failed; /* of which a line has told */
     uint32_t waiting; /* committed since the last flush */
 };
 

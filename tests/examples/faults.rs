@@ -4,11 +4,11 @@ use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use netns::{isolated, link};
+use netns::{isolated, link, PlainSocket};
 
 use crate::captured::Captured;
 use crate::programs::Programs;
-use crate::running::{failure, Running};
+use crate::running::{failure, Running, PATIENCE};
 use crate::{count, has_libpcap, mixed, scratch, send, text, there};
 
 /// Without libpcap the tools are whole but for what needs it, and say so.
@@ -107,6 +107,37 @@ fn missing_permission_is_said() {
             assert_eq!(status, 1);
             assert!(said.contains("CAP_NET_RAW"), "{said}");
         }
+    });
+}
+
+/// An interface that goes away while a tool uses it ends the tool, with one line that says so.
+#[test]
+fn an_interface_that_goes_away_is_said_once() {
+    isolated(|| {
+        link::veth("va", "vb").unwrap();
+        link::veth("vc", "vd").unwrap();
+        let (programs, files) = (Programs::sanitized(), scratch("gone"));
+        let file = files.join("some.pcapng");
+        let capture = programs.start_several(
+            &format!("pktring-capture -q -t 2 -w {} vb", file.display()),
+            2,
+        );
+        let listen = programs.start("pktring-generate -q -R vb");
+        let bridge = programs.start_several("pktring-bridge -q vb vc", 2);
+        let witness = PlainSocket::open("vb").unwrap();
+        let generate = programs.start_now("pktring-generate -q -r 100 va");
+        witness.recv(PATIENCE).unwrap().expect("a packet");
+        link::delete("vb").unwrap();
+        for running in [capture, listen, bridge, generate] {
+            let said = text(&running.finish(1).stderr);
+            let lines = said.lines().filter(|line| {
+                line.contains(": the interface is gone") || line.contains(": the interface is down")
+            });
+            let (all, lines) = (said.lines().count(), lines.count());
+            assert!((1..=2).contains(&lines) && all == lines, "{said}");
+            assert!(said.matches("gone").count() <= 1, "{said}");
+        }
+        Captured::read(&file);
     });
 }
 
