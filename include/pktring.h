@@ -1394,10 +1394,11 @@ int pktring_get_buffer(pktring_t *handle, uint32_t direction);
  * Has waits poll the interface instead of sleeping until its interrupt (SO_BUSY_POLL, Linux
  * 3.11; SO_PREFER_BUSY_POLL and SO_BUSY_POLL_BUDGET, Linux 5.11).
  *
- * Takes the interrupt's latency off, at the price of a busy processor, on NICs whose driver
- * supports it. Whether the socket knows the receive queue to poll is told by
- * pktring_get_napi_id(); while it does not, this has no effect. With V3 rings the retire timeout
- * rules the latency, whatever this is. See pktring_set_spin() for what needs no driver.
+ * Without effect on receive rings of every kernel up to Linux 6.18 at least: the kernel polls the
+ * queue that a socket's packets came from, and never notes it for packet sockets, see
+ * pktring_get_napi_id(). The setting is passed on and read back for the day when it does. Use
+ * pktring_set_spin(), which needs nothing of the kernel or the driver; and the interface's own
+ * interrupt moderation (ethtool -C).
  *
  * @param handle        the handle; at any time
  * @param microseconds  how long to poll; 0: do not. Default: net.core.busy_read (sysctl)
@@ -1434,13 +1435,13 @@ int pktring_set_incoming_cpu(pktring_t *handle, uint32_t cpu);
 int pktring_get_incoming_cpu(pktring_t *handle);
 
 /**
- * Tells which receive queue the socket's packets come from (SO_INCOMING_NAPI_ID, Linux 4.12):
- * to spread handles over threads by queue, and to know whether busy polling can work.
+ * Tells which receive queue the socket's packets come from (SO_INCOMING_NAPI_ID, Linux 4.12), as
+ * far as the kernel knows. No kernel up to Linux 6.18 at least notes it for packet sockets: they
+ * answer -EAGAIN however many packets they have received.
  *
  * @param handle  an active handle
- * @return the kernel's number of the queue, 1 or more; -EAGAIN while none is known, which stays
- *         so for drivers and kernels that do not tell packet sockets; -EOPNOTSUPP where the
- *         kernel lacks it; -EBUSY when the handle is not active; -EFAULT for NULL
+ * @return the kernel's number of the queue, 1 or more; -EAGAIN while none is known; -EOPNOTSUPP
+ *         where the kernel lacks it; -EBUSY when the handle is not active; -EFAULT for NULL
  */
 int pktring_get_napi_id(pktring_t *handle);
 
@@ -2068,7 +2069,7 @@ int pktring_inject_batch(pktring_t *handle, const struct pktring_buffer *frames,
  *         was the first, a negative errno value: those of pktring_inject(), and
  *         - -EBUSY     the handle has no virtio_net headers
  *         - -EMSGSIZE  the datagrams are longer than the interface's MTU
- *         - -EINVAL    also when the kernel is older than Linux 6.2
+ *         - -EOPNOTSUPP frames were joined, and the kernel is older than Linux 6.2
  *
  * For the thread that transmits. Needs pktring_set_qdisc_bypass() off.
  */
@@ -2106,7 +2107,8 @@ int pktring_inject_segments(pktring_t *handle, const void *frame, size_t length,
  * @return 0. Negative errno value: -EINVAL when the frame is no UDP datagram, would make more
  *         than PKTRING_SEGMENTS_MAX of them or an IP packet beyond 65535 bytes, and for a segment
  *         of 0; -EMSGSIZE when the datagrams are longer than the MTU; -EBUSY when the handle is
- *         not active or has no virtio_net headers; -EFAULT for NULL
+ *         not active or has no virtio_net headers; -EFAULT for NULL. Before Linux 6.2 the frame
+ *         completes with -EINVAL.
  *
  * For the thread that transmits.
  */

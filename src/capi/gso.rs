@@ -4,6 +4,7 @@ use super::handle::Handle;
 use super::tx::{pktring_buffer, transmit, TxSide};
 use crate::error::{invalid, Error, Result};
 use crate::session::Session;
+use crate::sys::call::kernel_version;
 use crate::tx::gso::{cut, join, prepare, Joined, Way};
 use crate::tx::inject;
 use std::os::raw::{c_int, c_void};
@@ -31,7 +32,7 @@ pub const PKTRING_SEGMENTS_MAX: u32 = 64;
 ///         was the first, a negative errno value: those of pktring_inject(), and
 ///         - -EBUSY     the handle has no virtio_net headers
 ///         - -EMSGSIZE  the datagrams are longer than the interface's MTU
-///         - -EINVAL    also when the kernel is older than Linux 6.2
+///         - -EOPNOTSUPP frames were joined, and the kernel is older than Linux 6.2
 ///
 /// For the thread that transmits. Needs pktring_set_qdisc_bypass() off.
 #[no_mangle]
@@ -135,7 +136,8 @@ pub unsafe extern "C" fn pktring_inject_segments(
 /// @return 0. Negative errno value: -EINVAL when the frame is no UDP datagram, would make more
 ///         than PKTRING_SEGMENTS_MAX of them or an IP packet beyond 65535 bytes, and for a segment
 ///         of 0; -EMSGSIZE when the datagrams are longer than the MTU; -EBUSY when the handle is
-///         not active or has no virtio_net headers; -EFAULT for NULL
+///         not active or has no virtio_net headers; -EFAULT for NULL. Before Linux 6.2 the frame
+///         completes with -EINVAL.
 ///
 /// For the thread that transmits.
 #[no_mangle]
@@ -198,7 +200,25 @@ fn within_mtu<T>(
     }
 }
 
+/// The kernel that knows frames which are to be cut into datagrams.
+const SINCE: (u32, u32) = (6, 2);
+
 fn send(handle: &Handle, session: &Session, tx: &mut TxSide, joined: &Joined) -> Result<usize> {
+    send_joined(handle, session, tx, joined).map_err(|error| {
+        let refused = error.errno() == libc::EINVAL && joined.count > 1;
+        match Error::requires(kernel_version(), "UDP segmentation offload", SINCE) {
+            Err(old) if refused => old,
+            _ => error,
+        }
+    })
+}
+
+fn send_joined(
+    handle: &Handle,
+    session: &Session,
+    tx: &mut TxSide,
+    joined: &Joined,
+) -> Result<usize> {
     if !tx.is_direct(handle, session)? {
         let (transmitter, mut kernel) = tx.with_outlet(handle, session)?;
         joined.with_parts(|parts| transmitter.inject_parts(&mut kernel, parts))?;

@@ -215,6 +215,10 @@ fn explain(errno: Errno) -> Error {
         libc::EOPNOTSUPP | libc::ENOTTY => {
             Error::Unsupported("the network interface takes no hardware timestamps")
         }
+        libc::ERANGE => Error::System {
+            call: "the network interface takes no stamps of this kind (ethtool -T tells which)",
+            errno,
+        },
         libc::EINVAL => invalid!("a value of the struct is none that linux/net_tstamp.h has"),
         libc::ENODEV => Error::InterfaceGone,
         libc::EPERM => Error::System {

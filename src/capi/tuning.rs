@@ -71,10 +71,11 @@ pub unsafe extern "C" fn pktring_get_buffer(handle: *mut Handle, direction: u32)
 /// Has waits poll the interface instead of sleeping until its interrupt (SO_BUSY_POLL, Linux
 /// 3.11; SO_PREFER_BUSY_POLL and SO_BUSY_POLL_BUDGET, Linux 5.11).
 ///
-/// Takes the interrupt's latency off, at the price of a busy processor, on NICs whose driver
-/// supports it. Whether the socket knows the receive queue to poll is told by
-/// pktring_get_napi_id(); while it does not, this has no effect. With V3 rings the retire timeout
-/// rules the latency, whatever this is. See pktring_set_spin() for what needs no driver.
+/// Without effect on receive rings of every kernel up to Linux 6.18 at least: the kernel polls the
+/// queue that a socket's packets came from, and never notes it for packet sockets, see
+/// pktring_get_napi_id(). The setting is passed on and read back for the day when it does. Use
+/// pktring_set_spin(), which needs nothing of the kernel or the driver; and the interface's own
+/// interrupt moderation (ethtool -C).
 ///
 /// @param handle        the handle; at any time
 /// @param microseconds  how long to poll; 0: do not. Default: net.core.busy_read (sysctl)
@@ -151,13 +152,13 @@ pub unsafe extern "C" fn pktring_get_incoming_cpu(handle: *mut Handle) -> c_int 
     }
 }
 
-/// Tells which receive queue the socket's packets come from (SO_INCOMING_NAPI_ID, Linux 4.12):
-/// to spread handles over threads by queue, and to know whether busy polling can work.
+/// Tells which receive queue the socket's packets come from (SO_INCOMING_NAPI_ID, Linux 4.12), as
+/// far as the kernel knows. No kernel up to Linux 6.18 at least notes it for packet sockets: they
+/// answer -EAGAIN however many packets they have received.
 ///
 /// @param handle  an active handle
-/// @return the kernel's number of the queue, 1 or more; -EAGAIN while none is known, which stays
-///         so for drivers and kernels that do not tell packet sockets; -EOPNOTSUPP where the
-///         kernel lacks it; -EBUSY when the handle is not active; -EFAULT for NULL
+/// @return the kernel's number of the queue, 1 or more; -EAGAIN while none is known; -EOPNOTSUPP
+///         where the kernel lacks it; -EBUSY when the handle is not active; -EFAULT for NULL
 #[no_mangle]
 pub unsafe extern "C" fn pktring_get_napi_id(handle: *mut Handle) -> c_int {
     // SAFETY: the caller passes NULL or a handle.
