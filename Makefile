@@ -5,6 +5,7 @@
 # make install    [PREFIX=/usr/local] [DESTDIR=]; see pkgconfig/install.mk
 # make manual     man pages and HTML in target/dist/manual
 # make bench      measures it beside its peers; see bench/bench.mk
+# make test-vm   the library on Debian's kernel, under emulation, with a network card that stamps
 # make soak [MINUTES=n]       overload it and pull the link from under it, for long
 # make fuzz [EXECUTIONS=n]    run the fuzz targets, with AddressSanitizer
 # make clean
@@ -30,7 +31,7 @@ shared := $(dist)/libpktring.so.$(version)
 archive := $(dist)/libpktring.a
 map := pkgconfig/pktring.map
 
-.PHONY: all demo examples test soak fuzz fuzz-search clean need-cargo need-cc
+.PHONY: all demo examples test test-vm soak fuzz fuzz-search clean need-cargo need-cc
 
 all: $(shared) $(archive)
 
@@ -72,6 +73,10 @@ endif
 test: need-cargo need-cc
 	@{ $(CARGO) test --workspace --no-fail-fast; echo "cargo ended with $$?"; } 2>&1 | \
 		awk -f tests/tally.awk
+
+# Options that the kernel is too old for, and hardware timestamps: tests/vm/run says what it needs.
+test-vm: $(archive)
+	tests/vm/run $(archive) $(target)/vm
 
 # Overload, held frames, link events in rotation; tests/soak.rs says what must hold.
 MINUTES ?= 10
