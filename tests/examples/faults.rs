@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use netns::{isolated, link, PlainSocket};
@@ -197,6 +198,23 @@ fn standard_output_that_is_full_is_said() {
     });
 }
 
+/// Captures more to f.pcapng than there is room for, on a disk that only it sees; what is on it at
+/// the end is copied to the files.
+fn capture_to_small_disk(programs: &Programs, files: &Path, options: &str) -> Running {
+    let disk = files.join("disk");
+    fs::create_dir(&disk).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=256k none {0} && {1} {options} -w {0}/f.pcapng -c 800 vb; \
+         status=$?; cp {0}/* {2}; exit $status",
+        disk.display(),
+        programs.path("pktring-capture").display(),
+        files.display(),
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", &script]);
+    Running::start_now(&mut command).listening(1)
+}
+
 #[test]
 fn a_full_disk_leaves_a_readable_file() {
     if !there("tcpdump") || !there("unshare") {
@@ -205,21 +223,10 @@ fn a_full_disk_leaves_a_readable_file() {
     isolated(|| {
         link::veth("va", "vb").unwrap();
         let (programs, files) = (Programs::sanitized(), scratch("full"));
-        let disk = files.join("disk");
-        fs::create_dir(&disk).unwrap();
-        let script = format!(
-            "mount -t tmpfs -o size=256k none {0} && {1} -w {0}/f.pcapng -c 800 vb; \
-             status=$?; cp {0}/f.pcapng {2}/kept.pcapng; exit $status",
-            disk.display(),
-            programs.path("pktring-capture").display(),
-            files.display(),
-        );
-        let mut command = Command::new("unshare");
-        command.args(["-m", "sh", "-c", &script]);
-        let capture = Running::start_now(&mut command).listening(1);
+        let capture = capture_to_small_disk(&programs, &files, "");
         send("va", &mixed(800));
         let said = text(&capture.finish(1).stderr);
-        let kept = count(&files.join("kept.pcapng"));
+        let kept = count(&files.join("f.pcapng"));
         let wanted = format!("No space left on device; {kept} packets are in it");
         assert!(said.contains(&wanted), "{kept} packets, but: {said}");
         assert!(kept > 100, "{kept}");
@@ -235,18 +242,7 @@ fn a_full_disk_while_rotating_leaves_readable_files() {
     isolated(|| {
         link::veth("va", "vb").unwrap();
         let (programs, files) = (Programs::sanitized(), scratch("full-rotating"));
-        let disk = files.join("disk");
-        fs::create_dir(&disk).unwrap();
-        let script = format!(
-            "mount -t tmpfs -o size=256k none {0} && {1} -C 50K -w {0}/f.pcapng -c 800 vb; \
-             status=$?; cp {0}/* {2}; exit $status",
-            disk.display(),
-            programs.path("pktring-capture").display(),
-            files.display(),
-        );
-        let mut command = Command::new("unshare");
-        command.args(["-m", "sh", "-c", &script]);
-        let capture = Running::start_now(&mut command).listening(1);
+        let capture = capture_to_small_disk(&programs, &files, "-C 50K");
         let frames = mixed(800);
         send("va", &frames);
         let said = text(&capture.finish(1).stderr);
