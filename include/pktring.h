@@ -769,7 +769,9 @@ struct pktring_slot {
      */
     uint8_t *data;
     /**
-     * Bytes that the frame may have: by the slot, and by the interface's MTU.
+     * Bytes that the frame may have: by the slot, and by the interface's MTU. On Ethernet
+     * interfaces the MTU leaves 4 bytes more to a frame with an 802.1Q tag, which are counted here:
+     * one without may have MTU + 14, and pktring_tx_commit() names that in its error.
      */
     uint32_t capacity;
     /**

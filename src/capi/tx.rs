@@ -22,7 +22,9 @@ pub struct pktring_slot {
     /// Where the frame goes: from the link-level header on (PKTRING_RAW), or from the network
     /// header on (PKTRING_DGRAM).
     pub data: *mut u8,
-    /// Bytes that the frame may have: by the slot, and by the interface's MTU.
+    /// Bytes that the frame may have: by the slot, and by the interface's MTU. On Ethernet
+    /// interfaces the MTU leaves 4 bytes more to a frame with an 802.1Q tag, which are counted here:
+    /// one without may have MTU + 14, and pktring_tx_commit() names that in its error.
     pub capacity: u32,
     /// Where the frame starts behind data, in bytes. Must be left 0, except on a handle that
     /// places frames freely (PACKET_TX_HAS_OFF).
