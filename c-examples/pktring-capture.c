@@ -75,7 +75,7 @@ static struct {
     bool open;
     uint32_t number; /* of the file, when rotating */
     uint64_t begun_ns; /* on the wall clock */
-    struct pktring_stats before; /* counters when it was begun */
+    struct pktring_stats told; /* in the files before it */
     char name[4096];
     int ifindex[INTERFACES]; /* of the interfaces described in it */
     uint32_t interfaces;
@@ -149,7 +149,6 @@ static bool begin_file(void)
     }
     file.open = true;
     file.begun_ns = realtime_ns();
-    file.before = total_stats();
     file.interfaces = 0;
     if (!set.any)
         describe_interface(set.device, pktring_linktype(handles[0]));
@@ -160,15 +159,25 @@ static bool begin_file(void)
     return pcapng_flush(&file.pcapng) == 0; /* if not, end_file() tells */
 }
 
+/* What a counter has counted since it was told last: over all files it adds up. (It can be less
+ * than before, when frames turn out to have come twice.) */
+static uint64_t more(uint64_t now, uint64_t *told)
+{
+    uint64_t more = now > *told ? now - *told : 0;
+
+    *told += more;
+    return more;
+}
+
 static void end_file(void)
 {
     struct pktring_stats now = total_stats();
     struct pcapng_counters counters = {
         .start_ns = file.begun_ns,
         .end_ns = realtime_ns(),
-        .received = now.received - file.before.received,
-        .dropped = now.dropped - file.before.dropped,
-        .delivered = now.frames - file.before.frames,
+        .received = more(now.received, &file.told.received),
+        .dropped = more(now.dropped, &file.told.dropped),
+        .delivered = more(now.frames, &file.told.frames),
     };
     int error;
 
