@@ -2,6 +2,7 @@
 //! built with AddressSanitizer; `make fuzz` does.
 
 use pktring_fuzz::{calls, mutate::Mutator, receive};
+use std::panic::{catch_unwind, resume_unwind};
 use std::path::Path;
 use std::time::Instant;
 
@@ -23,7 +24,11 @@ fn main() {
     let mut mutator = Mutator::new(&corpus, seed);
     let start = Instant::now();
     for done in 1..=executions {
-        run(mutator.next());
+        let input = mutator.next();
+        if let Err(fault) = catch_unwind(|| run(input)) {
+            eprintln!("{target}: execution {done} of seed {seed}, input {input:?}");
+            resume_unwind(fault);
+        }
         if done % 1_000_000 == 0 || done == executions {
             let seconds = start.elapsed().as_secs_f64();
             println!("{target}: {done} executions in {seconds:.0} s, no fault");
