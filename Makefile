@@ -5,7 +5,7 @@
 # make install    [PREFIX=/usr/local] [DESTDIR=]; see pkgconfig/install.mk
 # make manual     man pages and HTML in target/dist/manual
 # make bench      measures it beside its peers; see bench/bench.mk
-# make test-vm   the library on Debian's kernel, under emulation, with a network card that stamps
+# make test-vm [KERNEL=package]   on Debian's kernel, under emulation, with a network card that stamps
 # make soak [MINUTES=n]       overload it and pull the link from under it, for long
 # make fuzz [EXECUTIONS=n]    run the fuzz targets, with AddressSanitizer
 # make clean
@@ -76,7 +76,7 @@ test: need-cargo need-cc
 
 # Options that the kernel is too old for, and hardware timestamps: tests/vm/run says what it needs.
 test-vm: $(archive)
-	tests/vm/run $(archive) $(target)/vm
+	KERNEL=$(KERNEL) tests/vm/run $(archive) $(target)/vm
 
 # Overload, held frames, link events in rotation; tests/soak.rs says what must hold.
 MINUTES ?= 10

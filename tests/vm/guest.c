@@ -154,15 +154,23 @@ static int receive(pktring_t *handle, uint32_t number, struct pktring_frame *fra
     return 0;
 }
 
-static int send_frame(pktring_t *handle, uint32_t number)
+static int send_to(pktring_t *handle, const uint8_t *address, uint32_t number)
 {
     struct pktring_slot slot;
 
     if (pktring_tx_reserve(handle, &slot) != 1)
         return 0;
     write_frame(slot.data, number);
+    memcpy(slot.data, address, 6);
     slot.user_data = number;
     return pktring_tx_commit(handle, &slot, 60) == 0 && pktring_tx_flush(handle, 3000) == 0;
+}
+
+static int send_frame(pktring_t *handle, uint32_t number)
+{
+    static const uint8_t everybody[6] = {255, 255, 255, 255, 255, 255};
+
+    return send_to(handle, everybody, number);
 }
 
 /* Options that this kernel is too old for */
@@ -341,6 +349,39 @@ static void check_stamps(uint32_t version)
     pktring_close(tx);
 }
 
+/* A card lets in what is addressed to a station that somebody wants, and nothing else. */
+static void check_unicast(void)
+{
+    static const uint8_t station[6] = {2, 0, 0, 0, 0, 0x77};
+    struct pktring_ring ring = {.size = sizeof ring};
+    struct pktring_stats stats = {.size = sizeof stats};
+    struct pktring_frame frame;
+    pktring_t *tx = open_handle("eth0", PKTRING_V2), *rx = open_handle("eth1", PKTRING_V2);
+    struct pktring_insn own[] = {{0x28, 0, 0, 12}, {0x15, 0, 1, 0x88f7}, {6, 0, 0, UINT32_MAX},
+                                 {6, 0, 0, 0}};
+    uint64_t seen[3];
+
+    must(pktring_set_ring(tx, PKTRING_TX, &ring) == 0 && pktring_activate(tx) == 0, "to send");
+    must(pktring_set_filter(rx, own, 4) == 0 && pktring_activate(rx) == 0, "to receive");
+    for (uint32_t round = 0; round < 3; round++) {
+        if (round == 1)
+            check(pktring_add_membership(rx, PKTRING_MEMBERSHIP_UNICAST, station, 6) == 0, "joined");
+        if (round == 2)
+            check(pktring_drop_membership(rx, PKTRING_MEMBERSHIP_UNICAST, station, 6) == 0, "left");
+        // The frame to everybody comes last, and comes.
+        must(send_to(tx, station, 2 * round + 1) && send_frame(tx, 2 * round + 2) &&
+                 receive(rx, 2 * round + 2, &frame),
+             "frames between the cards");
+        pktring_stats(rx, &stats);
+        seen[round] = stats.received;
+    }
+    check(seen[0] == 1 && seen[1] == 3 && seen[2] == 4,
+          "frames to a station come while a member: %" PRIu64 ", %" PRIu64 ", %" PRIu64, seen[0],
+          seen[1], seen[2]);
+    pktring_close(rx);
+    pktring_close(tx);
+}
+
 int main(void)
 {
     mkdir("/proc", 0755), mkdir("/sys", 0755), mkdir("/dev", 0755);
@@ -355,11 +396,13 @@ int main(void)
     check_segments();
     for (uint32_t version = PKTRING_V1; version <= PKTRING_V3; version++)
         check_rings(version);
+    if (bring_up("eth0") && bring_up("eth1"))
+        check_unicast();
     for (uint32_t version = PKTRING_V1; version <= PKTRING_V3; version++)
         if (bring_up("eth0") && bring_up("eth1"))
             check_stamps(version);
         else if (version == PKTRING_V1)
-            printf("skipped: hardware timestamps: no network card that takes them\n");
+            printf("skipped: unicast and hardware timestamps: there is no network card\n");
     printf("vm: %d passed, %d failed\n", passed, failed);
     end();
     return 1;
