@@ -12,10 +12,10 @@ uint64_t touched, touched_bytes, work_ns;
 static pktring_t *handles[MOST];
 static unsigned handle_count;
 static uint64_t drained[MOST];
-static pthread_barrier_t barrier;
+static unsigned arrived; /* workers at the start */
 
 struct share {
-	unsigned first, step;
+	unsigned first, step; /* step: how many workers there are */
 	uint64_t wanted;
 	int cpu;
 	uint64_t start, end; /* by each worker itself: the main thread may be late */
@@ -41,7 +41,10 @@ static void *drain_share(void *argument)
 	struct share *share = argument;
 
 	pin(share->cpu);
-	pthread_barrier_wait(&barrier);
+	/* They spin for each other: a wake-up takes as long as thousands of frames. */
+	__atomic_fetch_add(&arrived, 1, __ATOMIC_ACQ_REL);
+	while (__atomic_load_n(&arrived, __ATOMIC_ACQUIRE) < share->step)
+		;
 	share->start = now_ns();
 	for (unsigned i = share->first; i < handle_count; i += share->step)
 		drained[i] = drain_one(handles[i], share->wanted);
@@ -55,15 +58,13 @@ static void drain_all(uint64_t wanted, unsigned threads)
 	struct share shares[MOST];
 	uint64_t total = 0;
 
-	pthread_barrier_init(&barrier, NULL, threads + 1);
+	arrived = 0;
 	for (unsigned i = 0; i < threads; i++) {
 		/* the last worker takes CPU 1, where a single one also runs */
 		shares[i] = (struct share){ i, threads, wanted, (int)(threads - i) % 2, 0, 0 };
 		if (pthread_create(&workers[i], NULL, drain_share, &shares[i]))
 			die("pthread_create");
 	}
-	usleep(20000); /* everyone is pinned and waiting before the clock starts */
-	pthread_barrier_wait(&barrier);
 	uint64_t start = UINT64_MAX, end = 0;
 	for (unsigned i = 0; i < threads; i++) {
 		pthread_join(workers[i], NULL);

@@ -11,7 +11,7 @@ GIB = 1 << 30
 
 
 def run(suite):
-    rounds = suite.rounds(15)
+    rounds = suite.rounds(40)
     for attempt in range(suite.attempts):
         words = boosted([f"{BUILD}/lifecycle-ours", f"bytes={GIB}", f"rounds={rounds}"])
         process = subprocess.Popen(words, stdout=subprocess.PIPE)
