@@ -658,12 +658,14 @@ struct pktring_block {
      */
     uint8_t *private_area;
     /**
-     * Timestamp of the first frame, in nanoseconds since 1970-01-01 00:00 UTC.
+     * When the kernel began to fill the block, in nanoseconds since 1970-01-01 00:00 UTC: at the
+     * end of the one before, or when the ring was made.
      */
     uint64_t first_timestamp;
     /**
      * Timestamp of the last frame; where the block was handed over by the retire timeout, the
-     * time of that.
+     * time of that. A frame that was stamped on arrival, before the block was begun, can make it
+     * the smaller of the two.
      */
     uint64_t last_timestamp;
     /**

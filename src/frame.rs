@@ -93,10 +93,12 @@ pub struct Block {
     pub base: *const u8,
     /// The caller's area, private_size bytes that the kernel never writes. NULL without one.
     pub private_area: *mut u8,
-    /// Timestamp of the first frame, in nanoseconds since 1970-01-01 00:00 UTC.
+    /// When the kernel began to fill the block, in nanoseconds since 1970-01-01 00:00 UTC: at the
+    /// end of the one before, or when the ring was made.
     pub first_timestamp: u64,
     /// Timestamp of the last frame; where the block was handed over by the retire timeout, the
-    /// time of that.
+    /// time of that. A frame that was stamped on arrival, before the block was begun, can make it
+    /// the smaller of the two.
     pub last_timestamp: u64,
     /// The kernel's count of blocks filled, starting with 1. Without a gap as long as no other
     /// process consumes the ring.
