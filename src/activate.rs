@@ -125,13 +125,14 @@ pub struct Rings {
     pub tx: Option<Ring>,
 }
 
-/// The number of a handle's first frame. Those of different handles are spread over all 64
-/// bits, so that a frame given to the wrong handle is recognised.
+/// The number of a handle's first frame. Those of different handles are spread over the lower half
+/// of 64 bits, so that a frame given to the wrong handle is recognised, and no handle lives long
+/// enough for its numbers to wrap round.
 pub fn first_number() -> u64 {
     static HANDLES: AtomicU64 = AtomicU64::new(1);
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
     // Relaxed: only the uniqueness of the number matters.
-    HANDLES.fetch_add(1, Ordering::Relaxed).wrapping_mul(SPREAD)
+    HANDLES.fetch_add(1, Ordering::Relaxed).wrapping_mul(SPREAD) >> 1
 }
 
 fn open(config: &Config) -> Result<PacketSocket> {

@@ -23,11 +23,6 @@ pub const SET: Ordering = Ordering::Release;
 pub const SEEN: Ordering = Ordering::Acquire;
 
 impl Counter {
-    /// A counter that starts with `count`.
-    pub fn new(count: u64) -> Counter {
-        Counter(AtomicU64::new(count))
-    }
-
     /// Adds `n`. Only the thread that owns this direction of the handle may call it.
     #[inline(always)]
     pub fn add(&self, n: u64) {
@@ -39,6 +34,13 @@ impl Counter {
     #[inline(always)]
     pub fn set(&self, count: u64) {
         self.0.store(count, SET);
+    }
+
+    /// Sets it to one more. For the owning thread, as [`Counter::add`].
+    #[inline(always)]
+    fn raise(&self) {
+        let sum = self.0.load(Ordering::Relaxed).wrapping_add(1);
+        self.0.store(sum, SET);
     }
 
     /// The count so far.
@@ -53,6 +55,57 @@ impl Counter {
     }
 }
 
+/// The number of the oldest frame that is held, and whether releasing that one takes nothing but to
+/// raise it. One word tells both, which is all that most releases look at and write.
+#[derive(Debug, Default)]
+pub struct ReleasePoint {
+    /// One more than the point while raising it is enough; 0: it is not, and `point` has it. 0
+    /// is also what a forked child finds here.
+    plain: Counter,
+    point: Counter,
+}
+
+impl ReleasePoint {
+    /// Where it is.
+    #[inline(always)]
+    pub fn get(&self) -> u64 {
+        match self.plain.get() {
+            0 => self.point.get(),
+            plain => plain - 1,
+        }
+    }
+
+    /// Moves it. [`ReleasePoint::pass`] does not from then on.
+    #[inline(always)]
+    pub fn set(&self, number: u64) {
+        self.point.set(number);
+        self.plain.set(0);
+    }
+
+    /// Has [`ReleasePoint::pass`] move it from now on, until it is set again.
+    pub fn let_pass(&self) {
+        self.plain.set(self.get().wrapping_add(1));
+    }
+
+    /// Moves it past frame `number` if it is there, and that is all there is to do.
+    #[inline(always)]
+    pub fn pass(&self, number: u64) -> bool {
+        let there = self.plain.get().wrapping_sub(1) == number;
+        if there {
+            self.plain.raise();
+        }
+        there
+    }
+
+    /// Where it is, and with it everything that was set before it came there.
+    fn seen(&self) -> u64 {
+        match self.plain.seen() {
+            0 => self.point.seen(),
+            plain => plain - 1,
+        }
+    }
+}
+
 /// How far the receive side has come, and what it counts. Frames are numbered from a starting
 /// point of the handle's own; the numbers double as counters.
 #[derive(Debug, Default)]
@@ -62,7 +115,7 @@ pub struct RxCounters {
     /// Number of the next frame to hand out.
     pub next: Counter,
     /// Release point: number of the oldest frame that is still held.
-    pub release: Counter,
+    pub release: ReleasePoint,
     /// Frames behind the release point that are back already, or that nobody ever got. Raised
     /// before `next` passes such a frame and lowered after `release` has, so that whoever looks on
     /// takes it for held at no time.
@@ -82,9 +135,9 @@ pub struct RxCounters {
 impl RxCounters {
     /// Numbers frames from `first` on.
     pub fn start(&self, first: u64) {
-        for counter in [&self.first, &self.next, &self.release] {
-            counter.set(first);
-        }
+        self.first.set(first);
+        self.next.set(first);
+        self.release.set(first);
     }
 
     /// Frames handed to the caller.

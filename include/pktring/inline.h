@@ -55,12 +55,12 @@ struct pktring_iter {
     uint64_t last;
     /** Cache lines before this address have been asked for. */
     uint64_t swept;
-    /** Up to this address they will be. */
-    uint64_t sweep_end;
     /** Number of the next frame. */
     uint64_t number;
     /** Number of the frame behind the last one. */
     uint64_t end_number;
+    /** Not 0: single frames ahead are asked for instead. */
+    uint64_t predicts;
     /** Not used yet. */
     uint64_t reserved;
 };
@@ -108,13 +108,14 @@ enum pktring_layout_ {
     /* TP_STATUS_USER: the kernel has filled the frame in. */
     PKTRING_V3_USER_ = 1,
 
-    /* Cache lines are asked for this far ahead of the reader, so many at a time. */
+    /* Cache lines are asked for this far ahead of the reader, so many at a time, */
     PKTRING_SWEEP_AHEAD_ = 2048,
     PKTRING_SWEEP_STEP_ = 1024,
-    /* Where frames take less than this on average, the processor foresees enough by itself; */
-    PKTRING_SWEEP_LEAST_ = 288,
-    /* where they take more than this, most of what is fetched would be payload nobody reads. */
-    PKTRING_SWEEP_MOST_ = 1024
+    /* where frames take no more than this on average. Of larger ones most of what is fetched
+       would be payload nobody reads; there the first lines of a frame are asked for, so many
+       frames ahead, as if all were as large as the present one. */
+    PKTRING_SWEEP_MOST_ = 1024,
+    PKTRING_FRAMES_AHEAD_ = 8
 };
 
 /**
@@ -148,14 +149,11 @@ PKTRING_INLINE_ void pktring_iter_init(struct pktring_iter *it, const struct pkt
     it->step = count != 0 ? PKTRING_V3_LENGTH_ : 0;
     it->stop = 0;
     it->last = base + block->size - PKTRING_V3_LENGTH_;
-    it->swept = base + block->first_offset;
-    it->sweep_end = 0;
+    it->swept = 0;
     it->number = block->number;
     it->end_number = block->number + count;
+    it->predicts = count != 0 && block->length / count > PKTRING_SWEEP_MOST_;
     it->reserved = 0;
-    if (count != 0 && block->length / count >= PKTRING_SWEEP_LEAST_ &&
-        block->length / count <= PKTRING_SWEEP_MOST_)
-        it->sweep_end = base + block->length;
 }
 
 /** Behind the last frame of a chain: whether the block said that this is the last one. */
@@ -170,34 +168,46 @@ PKTRING_INLINE_ int pktring_iter_end_(struct pktring_iter *it)
 
 /**
  * What pktring_iter_next() does now and then: checks that the block has not ended and asks for
- * the cache lines ahead. Headers form a linked list, so with frames of varying size each one is
- * a cache miss that the processor cannot foresee.
+ * the cache lines ahead. Headers form a linked list, and each one is a cache miss that the
+ * processor cannot foresee, or not far enough ahead.
  */
 PKTRING_INLINE_ int pktring_iter_advance_(struct pktring_iter *it)
 {
-    uint64_t target = it->at + PKTRING_SWEEP_AHEAD_;
+    const uint8_t *lines;
 
     if (it->at > it->last) {
         it->number = it->end_number - 1;
         return pktring_iter_end_(it);
     }
-    if (target > it->sweep_end)
-        target = it->sweep_end;
-    for (; it->swept < target; it->swept += 512) {
-        const uint8_t *lines = pktring_bytes_(it->swept);
-
+    if (it->predicts) {
+        lines = pktring_bytes_(it->at + it->step * PKTRING_FRAMES_AHEAD_);
         PKTRING_PREFETCH_(lines);
         PKTRING_PREFETCH_(lines + 64);
-        PKTRING_PREFETCH_(lines + 128);
-        PKTRING_PREFETCH_(lines + 192);
-        PKTRING_PREFETCH_(lines + 256);
-        PKTRING_PREFETCH_(lines + 320);
-        PKTRING_PREFETCH_(lines + 384);
-        PKTRING_PREFETCH_(lines + 448);
+        return 0;
     }
-    it->stop = it->last + 1;
-    if (it->swept < it->sweep_end && it->at + PKTRING_SWEEP_STEP_ < it->stop)
-        it->stop = it->at + PKTRING_SWEEP_STEP_;
+    if (it->swept < it->at)
+        it->swept = it->at;
+    lines = pktring_bytes_(it->swept);
+    PKTRING_PREFETCH_(lines);
+    PKTRING_PREFETCH_(lines + 64);
+    PKTRING_PREFETCH_(lines + 128);
+    PKTRING_PREFETCH_(lines + 192);
+    PKTRING_PREFETCH_(lines + 256);
+    PKTRING_PREFETCH_(lines + 320);
+    PKTRING_PREFETCH_(lines + 384);
+    PKTRING_PREFETCH_(lines + 448);
+    PKTRING_PREFETCH_(lines + 512);
+    PKTRING_PREFETCH_(lines + 576);
+    PKTRING_PREFETCH_(lines + 640);
+    PKTRING_PREFETCH_(lines + 704);
+    PKTRING_PREFETCH_(lines + 768);
+    PKTRING_PREFETCH_(lines + 832);
+    PKTRING_PREFETCH_(lines + 896);
+    PKTRING_PREFETCH_(lines + 960);
+    it->swept += PKTRING_SWEEP_STEP_;
+    it->stop = it->swept - PKTRING_SWEEP_AHEAD_;
+    if (it->stop > it->last)
+        it->stop = it->last + 1;
     return 0;
 }
 

@@ -14,9 +14,10 @@ const LENGTH: u64 = (v3::SLL + SLL_LEN) as u64;
 const LINE: u64 = 64;
 const SWEEP_AHEAD: u64 = 2048;
 const SWEEP_STEP: u64 = 1024;
-const SWEEP_BYTES: u64 = 512;
-/// Mean bytes of a frame between which cache lines are asked for ahead of the reader.
-const SWEEP: std::ops::RangeInclusive<u32> = 288..=1024;
+/// Mean bytes of a frame up to which cache lines ahead of the reader are asked for one after the
+/// other, and how many frames ahead the first ones of a single frame are where it is more.
+const SWEEP_MOST: u32 = 1024;
+const FRAMES_AHEAD: u64 = 8;
 
 /// `struct pktring_iter` of inline.h. Addresses are numbers, since a corrupt block may make one
 /// that leads nowhere.
@@ -27,9 +28,9 @@ pub struct Iter {
     stop: u64,
     last: u64,
     swept: u64,
-    sweep_end: u64,
     number: u64,
     end_number: u64,
+    predicts: u64,
     reserved: u64,
 }
 
@@ -46,7 +47,7 @@ pub unsafe extern "C" fn pktring_iter_init(iter: *mut Iter, block: *const Block)
         false => block.frame_count,
     };
     let first = base.wrapping_add(block.first_offset.into());
-    let sweep = count != 0 && SWEEP.contains(&(block.length / count));
+    let predicts = count != 0 && block.length / count > SWEEP_MOST;
     *iter = Iter {
         at: first.wrapping_sub(LENGTH),
         step: match count {
@@ -55,13 +56,10 @@ pub unsafe extern "C" fn pktring_iter_init(iter: *mut Iter, block: *const Block)
         },
         stop: 0,
         last: base.wrapping_add(block.size.into()).wrapping_sub(LENGTH),
-        swept: first,
-        sweep_end: match sweep {
-            true => base.wrapping_add(block.length.into()),
-            false => 0,
-        },
+        swept: 0,
         number: block.number,
         end_number: block.number.wrapping_add(count.into()),
+        predicts: predicts.into(),
         reserved: 0,
     };
 }
@@ -83,17 +81,19 @@ impl Iter {
         if self.at > self.last {
             return false;
         }
-        let target = self.sweep_end.min(self.at + SWEEP_AHEAD);
-        while self.swept < target {
-            for line in 0..SWEEP_BYTES / LINE {
-                prefetch((self.swept + line * LINE) as usize as *const u8);
-            }
-            self.swept += SWEEP_BYTES;
+        if self.predicts != 0 {
+            let ahead = self.step.wrapping_mul(FRAMES_AHEAD);
+            let header = self.at.wrapping_add(ahead) as usize;
+            prefetch(header as *const u8);
+            prefetch(header.wrapping_add(LINE as usize) as *const u8);
+            return true;
         }
-        self.stop = self.last + 1;
-        if self.swept < self.sweep_end {
-            self.stop = self.stop.min(self.at + SWEEP_STEP);
+        self.swept = self.swept.max(self.at);
+        for line in 0..SWEEP_STEP / LINE {
+            prefetch((self.swept + line * LINE) as usize as *const u8);
         }
+        self.swept += SWEEP_STEP;
+        self.stop = (self.swept - SWEEP_AHEAD).min(self.last + 1);
         true
     }
 }

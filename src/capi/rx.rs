@@ -130,14 +130,9 @@ unsafe extern "C" fn next_frame(handle: *mut Handle, frame: *mut Frame) -> c_int
 pub unsafe extern "C" fn pktring_release(handle: *mut Handle, frame: *const Frame) -> c_int {
     if both(handle, frame) {
         // SAFETY: neither is NULL, so by the caller's promise a handle and a descriptor; the calling
-        // thread is the one that receives. In a forked child the handle is all zero, which is
-        // no V3 ring.
-        let released = unsafe {
-            (*handle)
-                .rx()
-                .receiver
-                .release_plain((*frame).number, &(*handle).rx_counters)
-        };
+        // thread is the one that receives. In a forked child the handle is all zero, which lets
+        // no frame pass.
+        let released = unsafe { (*handle).rx_counters.release.pass((*frame).number) };
         if released {
             return 0;
         }

@@ -76,7 +76,7 @@ impl Receiver {
     /// No receive ring.
     pub fn none() -> Receiver {
         Receiver {
-            blocks: BlockRing::none(0),
+            blocks: BlockRing::none(),
             kind: Kind::None,
         }
     }
@@ -95,7 +95,7 @@ impl Receiver {
             }
         };
         Receiver {
-            blocks: BlockRing::none(counters.next.get()),
+            blocks: BlockRing::none(),
             kind,
         }
     }
@@ -119,12 +119,10 @@ impl Receiver {
         self.blocks.next_before(end, out, counters)
     }
 
-    /// [`Receiver::next_plain`] for V2 rings, and for the V3 frames at which cache lines ahead of
-    /// the reader are asked for.
+    /// [`Receiver::next_plain`] for V2 rings.
     #[inline(always)]
     pub fn next_common(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> bool {
         match &mut self.kind {
-            Kind::V3 => self.blocks.next_ahead(out, counters),
             Kind::V2(ring) => ring.next_plain(out, counters),
             _ => false,
         }
@@ -158,14 +156,9 @@ impl Receiver {
         }
     }
 
-    /// Gives frame `number` back if that is the oldest one held, of the V3 block being read, and
-    /// not the last of it. Otherwise changes nothing; [`Receiver::release`] knows more.
-    #[inline(always)]
-    pub fn release_plain(&mut self, number: u64, counters: &RxCounters) -> bool {
-        self.blocks.release_plain(number, counters)
-    }
-
-    /// [`Receiver::release_plain`] for V2 rings, and for V3 blocks behind which others were read.
+    /// Gives frame `number` back if that is the oldest one held, of a V2 ring or a V3 block, and
+    /// nothing else has to be done about it. Otherwise changes nothing; [`Receiver::release`] knows
+    /// more. What most releases of V3 frames come to is [`crate::stats::ReleasePoint::pass`].
     #[inline(always)]
     pub fn release_common(&mut self, number: u64, counters: &RxCounters) -> bool {
         match &mut self.kind {
@@ -179,7 +172,7 @@ impl Receiver {
     /// false when it is not held.
     #[inline(always)]
     pub fn give(&mut self, number: u64, addr: *const Address, counters: &RxCounters) -> bool {
-        self.release_plain(number, counters) || self.give_longer(number, addr, counters)
+        counters.release.pass(number) || self.give_longer(number, addr, counters)
     }
 
     #[inline(never)]

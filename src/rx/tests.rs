@@ -23,8 +23,8 @@ const SLOT: u32 = 128;
 const BLOCK: u32 = 512;
 /// Frames carry their number, twice.
 const DATA: usize = 16;
-/// Frame numbers wrap round 64 bits in every test.
-const BASE: u64 = u64::MAX - 5;
+/// Frame numbers run over from the lower half of 64 bits, where they start, to the upper one.
+const BASE: u64 = u64::MAX / 2 - 5;
 
 /// A ring and both ends of it.
 struct Bench {

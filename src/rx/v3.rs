@@ -8,12 +8,9 @@ use crate::frame::{Address, Block, Frame};
 use crate::ring::geometry::Ring;
 use crate::ring::map::{View, Walk};
 use crate::ring::status::{Word, Word32};
-use crate::stats::{Counter, RxCounters};
+use crate::stats::RxCounters;
 use crate::sys::layout::{block, v3, SLL_LEN};
 use std::mem::MaybeUninit;
-
-/// Further away from any number than frames can be held.
-const FAR: u64 = 1 << 63;
 
 /// Bytes of the smallest frame in a block, headers alone.
 const LEAST_FRAME: u32 = (v3::SLL + SLL_LEN) as u32;
@@ -47,13 +44,8 @@ pub struct BlockRing {
     /// The block being read, and the place in it.
     walk: Walk,
     /// Frames up to here (exclusive) can be taken by [`BlockRing::next_plain`]: those of the block
-    /// being read but the last one, behind which there is more to do. 0: none, as in the block in
-    /// which numbers wrap round.
+    /// being read but the last one, behind which there is more to do. 0: none.
     plain_end: u64,
-    /// The frame that can be released by moving the release point alone: the one there, as long
-    /// as the oldest block is being read, and the last frame of it not handed out. Otherwise a
-    /// number that no frame has.
-    plain_release: Counter,
     /// Number of the first frame that is not in the block being read. Equal to the next number
     /// when that is read to its end.
     end: u64,
@@ -79,7 +71,6 @@ impl BlockRing {
         BlockRing {
             walk: Walk::new(ring.clone()),
             plain_end: 0,
-            plain_release: Counter::new(first ^ FAR),
             end: first,
             ring,
             block_size: geometry.block_size as usize,
@@ -94,10 +85,9 @@ impl BlockRing {
         }
     }
 
-    /// A cursor that never has a frame, for handles without such a ring, whose frames are
-    /// numbered from `first` on.
-    pub fn none(first: u64) -> BlockRing {
-        BlockRing::new(View::empty(), &Ring::default(), first)
+    /// A cursor that never has a frame, for handles without such a ring.
+    pub fn none() -> BlockRing {
+        BlockRing::new(View::empty(), &Ring::default(), 0)
     }
 
     pub(super) fn view(&self) -> &View {
@@ -143,14 +133,6 @@ impl BlockRing {
         }
     }
 
-    /// As [`BlockRing::next_plain`], for the frames at which the sweep goes on.
-    #[inline(always)]
-    pub fn next_ahead(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> bool {
-        counters.next.get() < self.plain_end
-            && self.walk.keep_ahead()
-            && self.next_plain(out, counters)
-    }
-
     /// Takes the next frame, whatever stands before it.
     pub fn next(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> Step {
         loop {
@@ -189,7 +171,7 @@ impl BlockRing {
             counters.next.set(number.wrapping_add(1));
             counters.bytes.add(header.snaplen.into());
             if last {
-                self.set_plain_release(counters);
+                self.let_release_pass(counters);
             }
             return Step::Ready;
         }
@@ -234,8 +216,7 @@ impl BlockRing {
                 .min(self.block_size as u32 / LEAST_FRAME + 1);
             self.hold(index, count, counters);
             self.walk.set_offset(header.first_pkt as usize);
-            self.walk
-                .sweep(header.len.min(self.block_size as u32), count);
+            self.walk.expect_frames_of(header.len / count);
             if self.recheck.is_some() {
                 self.recheck_block(counters);
             }
@@ -327,16 +308,13 @@ impl BlockRing {
             ..Held::default()
         };
         self.end = self.held[index].end();
-        self.plain_end = match self.end > first {
-            true => self.end - 1,
-            false => 0,
-        };
+        self.plain_end = self.end - 1;
         self.held_blocks += 1;
         if self.held_blocks == 1 {
             self.oldest = index;
             counters.release.set(first);
         }
-        self.set_plain_release(counters);
+        self.let_release_pass(counters);
     }
 
     /// Passes a frame that the kernel counted but could not fill: it carries no USER bit.
@@ -349,7 +327,7 @@ impl BlockRing {
         if counters.release.get() == number {
             self.skip_gone(at, counters);
         } else {
-            self.set_plain_release(counters);
+            self.let_release_pass(counters);
         }
     }
 
@@ -378,7 +356,7 @@ impl BlockRing {
             // Nothing of it is with the caller.
             self.give_back(current, counters);
         } else {
-            self.set_plain_release(counters);
+            self.let_release_pass(counters);
         }
         Step::Corrupt
     }
@@ -391,19 +369,8 @@ impl BlockRing {
         }
     }
 
-    /// Gives back frame `number` if that takes nothing but to move the release point. Otherwise
-    /// changes nothing, and [`BlockRing::release`] finds out.
-    #[inline(always)]
-    pub fn release_plain(&mut self, number: u64, counters: &RxCounters) -> bool {
-        let plain = self.plain_release.get() == number;
-        if plain {
-            self.plain_release.add(1);
-            counters.release.add(1);
-        }
-        plain
-    }
-
-    /// As [`BlockRing::release_plain`], for frames of blocks behind which others were read.
+    /// Gives back frame `number` if it is the oldest one held and not the last of its block.
+    /// Otherwise changes nothing, and [`BlockRing::release`] finds out.
     #[inline(always)]
     pub fn release_oldest(&mut self, number: u64, counters: &RxCounters) -> bool {
         let plain = match self.held.get(self.oldest) {
@@ -415,8 +382,8 @@ impl BlockRing {
         };
         let plain = plain && number == counters.release.get() && number != counters.next.get();
         if plain {
-            counters.release.add(1);
-            self.set_plain_release(counters);
+            counters.release.set(number.wrapping_add(1));
+            self.let_release_pass(counters);
         }
         plain
     }
@@ -446,7 +413,7 @@ impl BlockRing {
         if number == release {
             self.skip_gone(at, counters);
         } else {
-            self.set_plain_release(counters);
+            self.let_release_pass(counters);
         }
         true
     }
@@ -478,7 +445,7 @@ impl BlockRing {
                 at += self.ring.u32(header + v3::NEXT).unwrap_or(0) as usize;
             }
         }
-        self.set_plain_release(counters);
+        self.let_release_pass(counters);
     }
 
     /// Hands block `index` to the kernel and, if it was the oldest, moves on to the next one
@@ -508,7 +475,7 @@ impl BlockRing {
                 .wrapping_sub(block.end())
                 .wrapping_add(block.gone.into()),
         );
-        self.set_plain_release(counters);
+        self.let_release_pass(counters);
         if self.held_blocks == 0 {
             return None;
         }
@@ -516,15 +483,16 @@ impl BlockRing {
         Some(self.ring.u32(first).unwrap_or(0) as usize)
     }
 
-    /// Sets which frame can be released by [`BlockRing::release_plain`].
-    fn set_plain_release(&mut self, counters: &RxCounters) {
+    /// Says whether frames can be released by moving the release point alone: as long as the
+    /// oldest block is being read, and the last frame of it not handed out.
+    fn let_release_pass(&self, counters: &RxCounters) {
         let (held, release) = (&self.held[self.oldest], counters.release.get());
         let in_order = held.count != 0 && held.gone == 0 && !held.whole;
         let being_read = self.oldest == self.current() && counters.next.get() != self.end;
-        self.plain_release.set(match in_order && being_read {
-            true => release,
-            false => release ^ FAR,
-        });
+        match in_order && being_read {
+            true => counters.release.let_pass(),
+            false => counters.release.set(release),
+        }
     }
 
     /// Whether a frame can be taken, opening the next block if need be.
@@ -623,7 +591,7 @@ impl BlockRing {
         });
         self.held[index].whole = true;
         counters.next.set(self.end);
-        self.set_plain_release(counters);
+        self.let_release_pass(counters);
         Ok(Step::Ready)
     }
 

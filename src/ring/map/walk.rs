@@ -4,20 +4,21 @@ use super::{prefetch, View};
 use crate::frame::Frame;
 use crate::sys::layout::{v3, SLL_LEN};
 use std::mem::MaybeUninit;
-use std::ops::RangeInclusive;
 use std::sync::atomic::{compiler_fence, Ordering};
 
 /// How far ahead of the reader cache lines are asked for. The headers of a block form a linked
-/// list, so with frames of varying size each one is a cache miss that the processor cannot
-/// foresee; sweeping over the bytes ahead of the reader hides it.
+/// list, and each one is a cache miss that the processor cannot foresee, or not far enough ahead;
+/// sweeping over the bytes ahead of the reader hides it.
 const SWEEP_AHEAD: usize = 2048;
 
 /// How far the reader goes before the sweep goes on.
 const SWEEP_STEP: usize = 1024;
 
-/// Mean bytes of a frame between which that pays. The processor foresees smaller ones by itself,
-/// and of larger ones most of what is fetched would be payload that nobody may read.
-const SWEEP_MEAN: RangeInclusive<u32> = 288..=1024;
+/// Mean bytes of a frame up to which that pays. Of larger ones most of what is fetched would be
+/// payload that nobody may read. There the first lines of a frame are asked for that lies so many
+/// frames ahead, as if all were as large as the present one.
+const SWEEP_MEAN: u32 = 1024;
+const FRAMES_AHEAD: usize = 8;
 
 const LINE: usize = 64;
 
@@ -32,13 +33,14 @@ pub struct Walk {
     /// Address of the `sockaddr_ll` behind the next frame's header: what its descriptor has to
     /// hold. Header and address lie inside of the block, or are [`NOWHERE`].
     at: *const u8,
-    /// Beyond this address there is more to do than to go on.
+    /// Beyond this address, which is not beyond `last`, there is more to do than to go on.
     stop: u64,
     /// The last address at which a `sockaddr_ll` lies inside of the block.
     last: u64,
-    /// Cache lines before this address have been asked for; up to `sweep_end` they will be.
+    /// Cache lines before this address have been asked for.
     swept: u64,
-    sweep_end: u64,
+    /// Asks for single frames ahead instead.
+    predicts: bool,
     /// The offset that led to no frame.
     astray: usize,
     pub block: View,
@@ -55,7 +57,7 @@ impl Walk {
             stop: 0,
             last: 0,
             swept: 0,
-            sweep_end: 0,
+            predicts: false,
             astray: 0,
             block: ring,
         }
@@ -69,8 +71,8 @@ impl Walk {
         }
         self.at = nowhere();
         self.last = address(self.block.base.as_ptr()) + (size - SLL_LEN) as u64;
-        self.stop = self.last;
-        self.sweep_end = 0;
+        self.stop = 0;
+        self.swept = 0;
         true
     }
 
@@ -94,47 +96,32 @@ impl Walk {
         }
     }
 
-    /// Asks for the cache lines ahead from now on, if that pays for the `count` frames of a block
-    /// of which `length` bytes are used.
-    pub fn sweep(&mut self, length: u32, count: u32) {
-        if SWEEP_MEAN.contains(&(length / count.max(1))) && self.at != nowhere() {
-            self.swept = address(self.at);
-            self.sweep_end = address(self.block.base.as_ptr()) + u64::from(length);
-            self.look_ahead(self.swept);
-        }
+    /// Chooses what to ask for ahead of the reader, by the mean size of the frames.
+    pub fn expect_frames_of(&mut self, mean: u32) {
+        self.predicts = mean > SWEEP_MEAN;
     }
 
-    /// Asks for the cache lines ahead of the reader, who comes to `at`.
-    fn look_ahead(&mut self, at: u64) {
-        let target = self.sweep_end.min(at + SWEEP_AHEAD as u64);
-        while self.swept < target {
-            for line in 0..SWEEP_STEP / 2 / LINE {
-                prefetch((self.swept as usize + line * LINE) as *const u8);
-            }
-            self.swept += SWEEP_STEP as u64 / 2;
-        }
-        self.stop = self.last;
-        if self.swept < self.sweep_end {
-            self.stop = self.stop.min(at + SWEEP_STEP as u64);
-        }
-    }
-
-    /// Goes on with the sweep if the next frame is the one to do that at; false where it is not.
+    /// Asks for cache lines ahead of the reader, who comes to `at` and was `step` bytes before.
     #[inline(always)]
-    pub fn keep_ahead(&mut self) -> bool {
-        // SAFETY: the header in front of `at` is readable, see there.
-        let next = unsafe { self.at.sub(v3::SLL).cast::<u32>().read_unaligned() };
-        let behind = address(self.at) + u64::from(next);
-        let due = behind > self.stop && behind <= self.last;
-        if due {
-            self.look_ahead(behind);
+    fn read_ahead(&mut self, at: u64, step: u32) {
+        if self.predicts {
+            let header = (at as usize - v3::SLL).wrapping_add(step as usize * FRAMES_AHEAD);
+            prefetch(header as *const u8);
+            prefetch(header.wrapping_add(LINE) as *const u8);
+            self.stop = at;
+            return;
         }
-        due
+        let from = self.swept.max(at);
+        for line in 0..SWEEP_STEP / LINE {
+            prefetch((from as usize + line * LINE) as *const u8);
+        }
+        self.swept = from + SWEEP_STEP as u64;
+        self.stop = self.last.min(self.swept - SWEEP_AHEAD as u64);
     }
 
     /// Reads the next frame into `out` and goes on to the one behind it, if nothing about it is
     /// out of the ordinary: it carries the USER bit, its data lies before the next header, and
-    /// that one inside of the block and what was swept. Otherwise says no and stays; what `out` holds then is of no
+    /// that one inside of the block. Otherwise says no and stays; what `out` holds then is of no
     /// meaning.
     ///
     /// Returns the captured length.
@@ -149,6 +136,13 @@ impl Walk {
         unsafe {
             let header = at.sub(v3::SLL);
             let next = header.add(v3::NEXT).cast::<u32>().read_unaligned();
+            let behind = address(at) + u64::from(next);
+            if behind > self.stop {
+                if behind > self.last {
+                    return None;
+                }
+                self.read_ahead(behind, next);
+            }
             let middle = std::ptr::addr_of_mut!((*out).caplen).cast::<u8>();
             std::ptr::copy_nonoverlapping(header.add(v3::SNAPLEN), middle, crate::frame::COPIED);
             compiler_fence(Ordering::SeqCst);
@@ -156,14 +150,10 @@ impl Walk {
             let mac = std::ptr::addr_of!((*out).mac).read();
             let caplen = std::ptr::addr_of!((*out).caplen).read();
             let end = u64::from(mac) + u64::from(caplen);
-            let behind = address(at) + u64::from(next);
             if status & libc::TP_STATUS_USER == 0 || end > u64::from(next) {
                 return None;
             }
-            if behind > self.stop {
-                return None;
-            }
-            // `behind` <= `stop` <= `last`: header and address there lie inside of the block.
+            // `behind` <= `last`: header and address there lie inside of the block.
             self.at = at.add(next as usize);
             std::ptr::addr_of_mut!((*out).data)
                 .write(at.wrapping_add(usize::from(mac)).wrapping_sub(v3::SLL));
