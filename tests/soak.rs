@@ -1,6 +1,7 @@
 //! Load for a long time: more than the ring can take, frames held, a link that flaps, an
-//! interface that comes and goes. Whatever happens, what was sent was delivered or reported as
-//! dropped, to the last frame; memory and descriptors stay what they were, and nothing spins.
+//! interface that comes and goes, a capture program whose disk is full. Whatever happens, what was
+//! sent was delivered or reported as dropped, to the last frame; memory and descriptors stay what
+//! they were, and nothing spins.
 //!
 //! Runs for a minute; `make soak MINUTES=n` for longer.
 
@@ -9,8 +10,11 @@ mod common;
 use common::process::thread_cpu_time;
 use common::{data, frames, small_ring, Pktring, VERSIONS};
 use netns::{isolated, link, PlainSocket};
+use pcap_parser::pcapng::Block;
 use pktring::frame::Frame;
 use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Mutex;
 use std::thread;
@@ -19,11 +23,12 @@ use std::time::{Duration, Instant};
 /// Plays against a ring of that version for so long.
 type Scene = fn(u32, Duration) -> Account;
 
-const SCENES: [(&str, Scene); 4] = [
+const SCENES: [(&str, Scene); 5] = [
     ("slow consumer", slow_consumer),
     ("held frames", held_frames),
     ("flapping link", flapping_link),
     ("interface deleted and made again", interface_made_again),
+    ("full disk", full_disk),
 ];
 
 /// What a scene came to.
@@ -32,13 +37,16 @@ struct Account {
     sent: u64,
     delivered: u64,
     dropped: u64,
-    /// Links that went down, interfaces that were deleted.
+    /// In the ring of a program that stopped.
+    unread: u64,
+    /// Links that went down, interfaces that were deleted, disks that were full.
     events: u64,
 }
 
 impl Account {
     fn check(self, what: &str) {
-        assert_eq!(self.sent, self.delivered + self.dropped, "{what}");
+        let known = self.delivered + self.dropped + self.unread;
+        assert_eq!(self.sent, known, "{what}");
         assert!(self.delivered > 0, "{what}");
     }
 
@@ -46,6 +54,7 @@ impl Account {
         self.sent += other.sent;
         self.delivered += other.delivered;
         self.dropped += other.dropped;
+        self.unread += other.unread;
         self.events += other.events;
     }
 }
@@ -57,9 +66,10 @@ fn minutes() -> f64 {
 
 #[test]
 fn under_load_everything_adds_up_and_nothing_grows() {
+    build_the_example();
     isolated(|| {
         let end = Instant::now() + Duration::from_secs_f64(minutes() * 60.0);
-        let slice = Duration::from_secs_f64(minutes() * 60.0 / 12.0).min(Duration::from_secs(20));
+        let slice = Duration::from_secs_f64(minutes() * 60.0 / 15.0).min(Duration::from_secs(20));
         let mut totals = [Account::default(); SCENES.len()];
         let mut first = None;
         let mut last = Usage::now();
@@ -67,7 +77,7 @@ fn under_load_everything_adds_up_and_nothing_grows() {
             if Instant::now() + slice > end && turn > 0 {
                 break;
             }
-            // Every version meets every scene in twelve turns.
+            // Every version meets every scene in fifteen turns.
             let (scene, version) = (turn % SCENES.len(), VERSIONS[turn % VERSIONS.len()]);
             let (name, play) = SCENES[scene];
             let account = play(version.0, slice);
@@ -75,11 +85,13 @@ fn under_load_everything_adds_up_and_nothing_grows() {
             totals[scene].add(account);
             last = Usage::now();
             println!(
-                "soak: {name}, {}: sent {} delivered {} dropped {} events {}; {} KiB, {} descriptors",
+                "soak: {name}, {}: sent {} delivered {} dropped {} unread {} events {}; \
+                 {} KiB, {} descriptors",
                 version.1,
                 account.sent,
                 account.delivered,
                 account.dropped,
+                account.unread,
                 account.events,
                 last.kib,
                 last.descriptors
@@ -90,8 +102,8 @@ fn under_load_everything_adds_up_and_nothing_grows() {
         }
         for ((name, _), total) in SCENES.iter().zip(totals) {
             println!(
-                "soak total: {name}: sent {} delivered {} dropped {} events {}",
-                total.sent, total.delivered, total.dropped, total.events
+                "soak total: {name}: sent {} delivered {} dropped {} unread {} events {}",
+                total.sent, total.delivered, total.dropped, total.unread, total.events
             );
             total.check(name);
         }
@@ -192,7 +204,7 @@ fn overload(
         sent: sent - (lost_on_the_wire() - lost),
         delivered,
         dropped: stats.dropped,
-        events: 0,
+        ..Account::default()
     };
     assert_eq!(account.sent, stats.received);
     drop(handle);
@@ -382,4 +394,108 @@ fn interface_made_again(version: u32, time: Duration) -> Account {
         account.events += 1;
     }
     account
+}
+
+/// What `make examples` makes.
+fn example() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
+    here.join(target).join("examples-c/pktring-capture")
+}
+
+fn build_the_example() {
+    let mut make = Command::new("make");
+    make.args(["-s", "-C", env!("CARGO_MANIFEST_DIR"), "examples"]);
+    for variable in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL"] {
+        make.env_remove(variable);
+    }
+    let made = make.env("CARGO", env!("CARGO")).output().unwrap();
+    let said = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "make examples: {said}");
+}
+
+/// The capture example writes to a disk of 2 MiB that nobody else sees, and is sent more. It stops
+/// and says so, and what it says is what is in the file.
+fn full_disk(version: u32, time: Duration) -> Account {
+    let _ = version; // The program's own choice.
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("soak-disk");
+    let end = Instant::now() + time;
+    let mut account = Account::default();
+    while Instant::now() < end {
+        let _ = std::fs::remove_dir_all(&place);
+        std::fs::create_dir_all(place.join("disk")).unwrap();
+        link::veth("va", "vb").unwrap();
+        let script = format!(
+            "mount -t tmpfs -o size=2m none disk && {} -w disk/f.pcapng vb; \
+             status=$?; cp disk/f.pcapng .; exit $status",
+            example().display()
+        );
+        let capture = Command::new("unshare")
+            .args(["-m", "sh", "-c", &script])
+            .current_dir(&place)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("unshare of util-linux is needed");
+        let stop = AtomicBool::new(false);
+        let (sent, output) = thread::scope(|scope| {
+            let sender = scope.spawn(|| flood(&stop));
+            let output = capture.wait_with_output().unwrap();
+            stop.store(true, Ordering::Relaxed);
+            (sender.join().unwrap(), output)
+        });
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let full = "No space left on device; ";
+        let kept = number_before(&said, " packets are in it");
+        assert!(said.contains(&format!("{full}{kept} packets")), "{said}");
+        assert_eq!(kept, packets_of(&place.join("f.pcapng")), "{said}");
+        let received = number_before(&said, " received");
+        let captured = number_before(&said, " packets captured");
+        let dropped = number_before(&said, " dropped");
+        assert!(
+            kept > 1000 && kept <= captured && received <= sent,
+            "{said}"
+        );
+        account.add(Account {
+            sent: received,
+            delivered: captured,
+            dropped,
+            unread: received.checked_sub(captured + dropped).expect(&said),
+            events: 1,
+        });
+        link::delete("va").unwrap();
+    }
+    std::fs::remove_dir_all(&place).unwrap();
+    account
+}
+
+/// The number in `text` that stands in front of `word`.
+fn number_before(text: &str, word: &str) -> u64 {
+    let (before, _) = text.split_once(word).unwrap_or_else(|| panic!("{text}"));
+    let start = before
+        .rfind(|c: char| !c.is_ascii_digit())
+        .map_or(0, |at| at + 1);
+    before[start..].parse().unwrap_or_else(|_| panic!("{text}"))
+}
+
+/// Packets in a capture file that may end in the middle of one. They must be whole, and in order.
+fn packets_of(file: &Path) -> u64 {
+    let bytes = std::fs::read(file).unwrap();
+    let (mut rest, mut packets, mut next) = (&bytes[..], 0, 0);
+    while let Ok((after, block)) = pcap_parser::pcapng::parse_block_le(rest) {
+        if let Block::EnhancedPacket(packet) = block {
+            let data = &packet.data[..packet.caplen as usize];
+            if frames::is_own(data) {
+                let number = frames::number(data);
+                assert!(number >= next, "{number} after {next}");
+                assert_eq!(data, frames::frame_of_length(number, data.len()));
+                next = number + 1;
+            }
+            packets += 1;
+        }
+        rest = after;
+    }
+    packets
 }

@@ -758,6 +758,21 @@ unsafe fn control<T>(message: *mut libc::msghdr, level: c_int, kind: c_int, data
     }
 }
 
+extern "C" {
+    /// glibc's own name for it.
+    fn __sysconf(name: c_int) -> c_long;
+}
+
+/// A world has one processor: with more, a change of filter waits for them all, for real.
+#[no_mangle]
+pub unsafe extern "C" fn sysconf(name: c_int) -> c_long {
+    if name == libc::_SC_NPROCESSORS_ONLN && with(|_| ()).is_some() {
+        return 1;
+    }
+    // SAFETY: no preconditions.
+    unsafe { __sysconf(name) }
+}
+
 #[no_mangle]
 pub unsafe extern "C" fn eventfd(count: c_uint, flags: c_int) -> c_int {
     match answer(|world| Ok(world.open(File::Event))) {
