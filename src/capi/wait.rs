@@ -338,12 +338,7 @@ fn drain(handle: &Handle, most: c_int, callback: Callback, user: *mut c_void) ->
             }
         }
         // SAFETY: `take` said Ready and has written the frame.
-        let taken = unsafe { frame.assume_init_ref() };
-        let (number, addr) = (taken.number, taken.addr);
-        // SAFETY: the caller's function, called as documented.
-        unsafe { callback(user, taken) };
-        // SAFETY: as above; the callback has returned.
-        unsafe { handle.rx() }.receiver.give(number, addr, counters);
+        unsafe { hand_over(handle, &frame, callback, user) };
         handled += 1;
         if handle.interrupt.pending() {
             break;
@@ -369,17 +364,33 @@ fn drain_plain(handle: &Handle, most: c_int, callback: Callback, user: *mut c_vo
             return handled;
         }
         // SAFETY: it was taken, so the frame was written.
-        let taken = unsafe { frame.assume_init_ref() };
-        let (number, addr) = (taken.number, taken.addr);
-        // SAFETY: the caller's function, called as documented.
-        unsafe { callback(user, taken) };
-        // SAFETY: as above; the callback has returned.
-        unsafe { handle.rx() }.receiver.give(number, addr, counters);
+        unsafe { hand_over(handle, &frame, callback, user) };
         handled += 1;
         if handle.interrupt.pending() {
             return handled;
         }
     }
+}
+
+/// Calls the callback with a frame and gives that back.
+///
+/// # Safety
+/// The frame was taken by the calling thread, which has no reference to what is received with.
+#[inline(always)]
+unsafe fn hand_over(
+    handle: &Handle,
+    frame: &MaybeUninit<Frame>,
+    callback: Callback,
+    user: *mut c_void,
+) {
+    // SAFETY: whoever takes a frame writes it.
+    let taken = unsafe { frame.assume_init_ref() };
+    let (number, addr) = (taken.number, taken.addr);
+    // SAFETY: the caller's function, called as documented.
+    unsafe { callback(user, taken) };
+    // SAFETY: the calling thread receives; the callback has returned.
+    let receiver = unsafe { &mut handle.rx().receiver };
+    receiver.give(number, addr, &handle.rx_counters);
 }
 
 /// What dispatch says when it found no frame but `step`.
