@@ -8,6 +8,7 @@
 # make test-vm [KERNEL=package]   on Debian's kernel, under emulation, with a network card that stamps
 # make soak [MINUTES=n]       overload it and pull the link from under it, for long
 # make fuzz [EXECUTIONS=n]    run the fuzz targets, with AddressSanitizer
+# make tsan       the tests of concurrency under ThreadSanitizer
 # make clean
 #
 # Needs cargo, a C compiler and make.
@@ -101,6 +102,16 @@ fuzz: need-cargo
 fuzz-search: need-cargo
 	for target in $(FUZZ_TARGETS); do RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --no-trace-compares \
 		$$target -- -max_total_time=$(SECONDS) -max_len=160 || exit 1; done
+
+# The standard library is built along, so that the sanitizer sees its locks and channels: with one
+# that was built without, it takes what they guard for races. A race fails the run.
+RUSTC ?= rustc
+tsan: need-cargo
+	@test -d "$$($(RUSTC) --print sysroot)/lib/rustlib/src/rust/library" || \
+		{ echo "the standard library's source is needed: rustup component add rust-src" >&2; exit 1; }
+	RUSTC="$(RUSTC)" RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(abspath $(target))/tsan \
+		RUSTFLAGS=-Zsanitizer=thread $(CARGO) test -Zbuild-std --test concurrency \
+		--target $(shell rustc -vV | sed -n 's/^host: //p')
 
 clean:
 	$(CARGO) clean
