@@ -105,7 +105,8 @@ impl Walk {
     #[inline(always)]
     fn read_ahead(&mut self, at: u64, step: u32) {
         if self.predicts {
-            let header = (at as usize - v3::SLL).wrapping_add(step as usize * FRAMES_AHEAD);
+            let header =
+                (at as usize - v3::SLL).wrapping_add((step as usize).wrapping_mul(FRAMES_AHEAD));
             prefetch(header as *const u8);
             prefetch(header.wrapping_add(LINE) as *const u8);
             self.stop = at;
