@@ -85,7 +85,7 @@ pub fn parse(header: &str) -> Vec<Entry> {
         }
     }
     // A function without a comment has to be found as well.
-    for line in header.lines() {
+    for line in header.lines().map(without_macro) {
         let called = line.split('(').next().unwrap_or_default();
         let name = called
             .rsplit([' ', '*'].as_ref())
@@ -93,12 +93,21 @@ pub fn parse(header: &str) -> Vec<Entry> {
             .unwrap_or_default();
         let is_function = line.starts_with(|c: char| c.is_ascii_lowercase())
             && line.contains('(')
-            && name.starts_with("pktring_");
+            && name.starts_with("pktring_")
+            && !name.ends_with('_');
         if is_function && !entries.iter().any(|entry| entry.name == name) {
             entries.push(bare(Kind::Function, name, line));
         }
     }
     entries
+}
+
+/// A declaration without what stands before it for the compiler alone.
+fn without_macro(code: &str) -> &str {
+    ["PKTRING_INLINE_ ", "PKTRING_HOT_ "]
+        .iter()
+        .find_map(|macro_| code.strip_prefix(macro_))
+        .unwrap_or(code)
 }
 
 fn bare(kind: Kind, name: &str, declaration: &str) -> Entry {
@@ -143,7 +152,7 @@ fn entry(comment: &str, code: &str) -> Option<Entry> {
     } else if code.starts_with("struct ") && code.lines().next()?.ends_with('{') {
         structure(code)?
     } else {
-        let code = code.strip_prefix("PKTRING_INLINE_ ").unwrap_or(code);
+        let code = without_macro(code);
         let declaration = code[..code.find([';', '{'].as_ref())?].trim_end();
         let called = declaration.split('(').next()?;
         let name = called.rsplit([' ', '*'].as_ref()).next()?;
@@ -271,7 +280,7 @@ mod tests {
  *
  * From any thread.
  */
-int pktring_do(const struct pktring_it *it);
+PKTRING_HOT_ int pktring_do(const struct pktring_it *it);
 
 /**
  * What to do.
@@ -292,6 +301,10 @@ int pktring_silent(int x);
         let entries = parse(HEADER);
         let do_it = &entries[0];
         assert_eq!(do_it.name, "pktring_do");
+        assert_eq!(
+            do_it.declaration,
+            "int pktring_do(const struct pktring_it *it);"
+        );
         assert_eq!(
             do_it.members[0].description,
             text::parts("what to do and how")
