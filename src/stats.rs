@@ -36,9 +36,9 @@ impl Counter {
         self.0.store(count, SET);
     }
 
-    /// Sets it to one more. For the owning thread, as [`Counter::add`].
+    /// Sets the count to one more. For the owning thread, as [`Counter::add`].
     #[inline(always)]
-    fn raise(&self) {
+    pub fn raise(&self) {
         let sum = self.0.load(Ordering::Relaxed).wrapping_add(1);
         self.0.store(sum, SET);
     }

@@ -125,7 +125,7 @@ impl BlockRing {
         }
         match self.walk.take(number, out) {
             Some(caplen) => {
-                counters.next.add(1);
+                counters.next.raise();
                 counters.bytes.add(caplen.into());
                 true
             }
