@@ -7,17 +7,11 @@ use super::rx::{
 };
 use crate::frame::{Block, Frame};
 use crate::ring::map::prefetch;
+use crate::ring::map::walk::{FRAMES_AHEAD, LINE, SWEEP_AHEAD, SWEEP_MEAN, SWEEP_STEP};
 use crate::sys::layout::{v3, SLL_LEN};
 use std::os::raw::{c_int, c_void};
 
 const LENGTH: u64 = (v3::SLL + SLL_LEN) as u64;
-const LINE: u64 = 64;
-const SWEEP_AHEAD: u64 = 2048;
-const SWEEP_STEP: u64 = 1024;
-/// Mean bytes of a frame up to which cache lines ahead of the reader are asked for one after the
-/// other, and how many frames ahead the first ones of a single frame are where it is more.
-const SWEEP_MOST: u32 = 1024;
-const FRAMES_AHEAD: u64 = 8;
 
 /// `struct pktring_iter` of inline.h. Addresses are numbers, since a corrupt block may make one
 /// that leads nowhere.
@@ -47,7 +41,7 @@ pub unsafe extern "C" fn pktring_iter_init(iter: *mut Iter, block: *const Block)
         false => block.frame_count,
     };
     let first = base.wrapping_add(block.first_offset.into());
-    let predicts = count != 0 && block.length / count > SWEEP_MOST;
+    let predicts = count != 0 && block.length / count > SWEEP_MEAN;
     *iter = Iter {
         at: first.wrapping_sub(LENGTH),
         step: match count {
@@ -82,18 +76,18 @@ impl Iter {
             return false;
         }
         if self.predicts != 0 {
-            let ahead = self.step.wrapping_mul(FRAMES_AHEAD);
+            let ahead = self.step.wrapping_mul(FRAMES_AHEAD as u64);
             let header = self.at.wrapping_add(ahead) as usize;
             prefetch(header as *const u8);
-            prefetch(header.wrapping_add(LINE as usize) as *const u8);
+            prefetch(header.wrapping_add(LINE) as *const u8);
             return true;
         }
         self.swept = self.swept.max(self.at);
         for line in 0..SWEEP_STEP / LINE {
-            prefetch((self.swept + line * LINE) as usize as *const u8);
+            prefetch((self.swept as usize + line * LINE) as *const u8);
         }
-        self.swept += SWEEP_STEP;
-        self.stop = (self.swept - SWEEP_AHEAD).min(self.last + 1);
+        self.swept += SWEEP_STEP as u64;
+        self.stop = (self.swept - SWEEP_AHEAD as u64).min(self.last + 1);
         true
     }
 }

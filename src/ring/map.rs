@@ -3,7 +3,7 @@
 //! The memory is shared with the kernel, so no reference is formed over it: fields are read
 //! one by one, each exactly once, and what has been read is checked before it is used.
 
-mod walk;
+pub(crate) mod walk;
 
 use crate::error::Error;
 use crate::frame::{Address, Frame};

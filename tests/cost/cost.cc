@@ -16,7 +16,7 @@
 
 // A compiler may lay out one of two equal loops better than the other by so many instructions.
 #ifdef __clang__
-enum { SLACK = 5 };
+enum { SLACK = 3 };
 #else
 enum { SLACK = 1 };
 #endif

@@ -9,18 +9,18 @@ use std::sync::atomic::{compiler_fence, Ordering};
 /// How far ahead of the reader cache lines are asked for. The headers of a block form a linked
 /// list, and each one is a cache miss that the processor cannot foresee, or not far enough ahead;
 /// sweeping over the bytes ahead of the reader hides it.
-const SWEEP_AHEAD: usize = 2048;
+pub(crate) const SWEEP_AHEAD: usize = 2048;
 
 /// How far the reader goes before the sweep goes on.
-const SWEEP_STEP: usize = 1024;
+pub(crate) const SWEEP_STEP: usize = 1024;
 
 /// Mean bytes of a frame up to which that pays. Of larger ones most of what is fetched would be
 /// payload that nobody may read. There the first lines of a frame are asked for that lies so many
 /// frames ahead, as if all were as large as the present one.
-const SWEEP_MEAN: u32 = 1024;
-const FRAMES_AHEAD: usize = 8;
+pub(crate) const SWEEP_MEAN: u32 = 1024;
+pub(crate) const FRAMES_AHEAD: usize = 8;
 
-const LINE: usize = 64;
+pub(crate) const LINE: usize = 64;
 
 /// Bytes of a frame that has no data.
 const HEADERS: usize = v3::SLL + SLL_LEN;
