@@ -130,6 +130,8 @@ pub struct RxCounters {
     pub filtered: Counter,
     /// Times the thread went to sleep and was woken.
     pub wakeups: Counter,
+    /// The most frames that anybody was told of.
+    told: AtomicU64,
 }
 
 impl RxCounters {
@@ -140,10 +142,14 @@ impl RxCounters {
         self.release.set(first);
     }
 
-    /// Frames handed to the caller.
+    /// Frames handed to the caller. Never fewer than at an earlier call.
     pub fn frames(&self) -> u64 {
-        let numbers = self.next.get().wrapping_sub(self.first.get());
-        numbers.wrapping_sub(self.skipped.get())
+        // A number that goes to nobody is in `skipped` before `next` has passed it. So if another
+        // thread receives meanwhile this may be too few, but never too many.
+        let numbers = self.next.seen().wrapping_sub(self.first.get());
+        let frames = numbers.saturating_sub(self.skipped.get());
+        // Relaxed: only the number itself matters.
+        self.told.fetch_max(frames, Ordering::Relaxed).max(frames)
     }
 
     /// Notes `n` more frames that are back before their turn, or go to nobody.
@@ -211,5 +217,30 @@ impl Accumulator {
             sum.drops += u64::from(now.tp_drops);
         }
         Ok(*sum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RxCounters;
+
+    #[test]
+    fn the_count_of_frames_never_goes_down_while_one_is_skipped() {
+        let counters = RxCounters::default();
+        counters.start(5);
+        let skip = || counters.skipped.add(1);
+        // The very first number goes to nobody.
+        skip();
+        assert_eq!(counters.frames(), 0);
+        counters.next.set(6);
+        assert_eq!(counters.frames(), 0);
+        counters.next.set(8);
+        assert_eq!(counters.frames(), 2);
+        skip();
+        assert_eq!(counters.frames(), 2);
+        counters.next.set(9);
+        assert_eq!(counters.frames(), 2);
+        counters.next.set(10);
+        assert_eq!(counters.frames(), 3);
     }
 }

@@ -262,3 +262,47 @@ fn a_counter_that_is_set_relaxed_is_found_out() {
 fn a_counter_that_is_read_relaxed_is_found_out() {
     count(SET, Ordering::Relaxed);
 }
+
+/// One thread takes a frame, passes one that nobody gets and takes another, while a second thread
+/// counts those that were taken.
+fn taken(set: Ordering, seen: Ordering) {
+    loom::model(move || {
+        let counters = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
+        let receiver = {
+            let counters = Arc::clone(&counters);
+            thread::spawn(move || {
+                let (next, skipped) = &*counters;
+                next.store(1, set);
+                skipped.store(1, Ordering::Relaxed);
+                next.store(2, set);
+                next.store(3, set);
+            })
+        };
+        let (next, skipped) = &*counters;
+        let told = AtomicU64::new(0);
+        // As in src/stats.rs.
+        let frames = || {
+            let numbers = next.load(seen);
+            let frames = numbers.saturating_sub(skipped.load(Ordering::Relaxed));
+            told.fetch_max(frames, Ordering::Relaxed).max(frames)
+        };
+        let (first, second) = (frames(), frames());
+        receiver.join().unwrap();
+        let last = frames();
+        assert!(
+            first <= second && last == 2,
+            "{first}, {second}, {last} were taken"
+        );
+    });
+}
+
+#[test]
+fn the_count_of_taken_frames_never_goes_down() {
+    taken(SET, SEEN);
+}
+
+#[test]
+#[should_panic(expected = "were taken")]
+fn a_count_of_taken_frames_that_is_read_relaxed_is_found_out() {
+    taken(SET, Ordering::Relaxed);
+}
