@@ -57,29 +57,51 @@ impl Counter {
 
 /// The number of the oldest frame that is held, and whether releasing that one takes nothing but to
 /// raise it. One word tells both, which is all that most releases look at and write.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ReleasePoint {
-    /// One more than the point while raising it is enough; 0: it is not, and `point` has it. 0
-    /// is also what a forked child finds here.
+    /// One more than the point while raising it is enough. Otherwise, and in a forked child, which
+    /// finds 0 here, `point` has it.
     plain: Counter,
     point: Counter,
 }
 
+/// [`ReleasePoint::plain`] while raising it is not enough. Numbers of frames are in the lower half,
+/// so no frame passes; and should anybody make up the number that does, it is one more afterwards,
+/// which means the same.
+const HOLDS: u64 = 0xb5ad_4ece_da1c_e2a9;
+
+impl Default for ReleasePoint {
+    fn default() -> ReleasePoint {
+        let point = ReleasePoint {
+            plain: Counter::default(),
+            point: Counter::default(),
+        };
+        point.set(0);
+        point
+    }
+}
+
 impl ReleasePoint {
+    /// Where it is, when `plain` is this; [`None`]: where `point` says.
+    #[inline(always)]
+    fn passing(plain: u64) -> Option<u64> {
+        match plain {
+            1..=0x7fff_ffff_ffff_ffff => Some(plain - 1),
+            _ => None,
+        }
+    }
+
     /// Where it is.
     #[inline(always)]
     pub fn get(&self) -> u64 {
-        match self.plain.get() {
-            0 => self.point.get(),
-            plain => plain - 1,
-        }
+        ReleasePoint::passing(self.plain.get()).unwrap_or_else(|| self.point.get())
     }
 
     /// Moves it. [`ReleasePoint::pass`] does not from then on.
     #[inline(always)]
     pub fn set(&self, number: u64) {
         self.point.set(number);
-        self.plain.set(0);
+        self.plain.set(HOLDS);
     }
 
     /// Has [`ReleasePoint::pass`] move it from now on, until it is set again.
@@ -99,10 +121,7 @@ impl ReleasePoint {
 
     /// Where it is, and with it everything that was set before it came there.
     fn seen(&self) -> u64 {
-        match self.plain.seen() {
-            0 => self.point.seen(),
-            plain => plain - 1,
-        }
+        ReleasePoint::passing(self.plain.seen()).unwrap_or_else(|| self.point.seen())
     }
 }
 

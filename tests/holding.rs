@@ -231,6 +231,32 @@ fn a_frame_of_another_handle_or_of_nobody_is_refused() {
 }
 
 #[test]
+fn a_descriptor_that_nothing_was_written_to_is_refused() {
+    in_network(|version, name, sender| {
+        let handle = capture(version, &small_ring(version, 32));
+        let all: Vec<_> = (0..4).map(frames::frame).collect();
+        sender.send_all(&all).unwrap();
+        let refuse_garbage = |held| {
+            for byte in [0x00u8, 0xff, 0x7f, 0x80, 0xa5] {
+                // SAFETY: any bytes make a descriptor.
+                let garbage: Frame = unsafe { std::mem::transmute([byte; 64]) };
+                let refused = handle.release(&garbage).unwrap_err();
+                assert_eq!(refused.errno, libc::EINVAL, "{name}: bytes {byte:#x}");
+                assert_eq!(handle.stats().held, held, "{name}: bytes {byte:#x}");
+            }
+        };
+        refuse_garbage(0);
+        for _ in &all {
+            let frame = handle.take();
+            refuse_garbage(1);
+            handle.release(&frame).unwrap();
+            refuse_garbage(0);
+        }
+        assert_eq!(handle.stats().frames, all.len() as u64, "{name}");
+    });
+}
+
+#[test]
 fn a_batch_with_one_frame_that_is_not_held_releases_the_others() {
     in_network(|version, name, sender| {
         let handle = capture(version, &small_ring(version, 32));
