@@ -324,7 +324,7 @@ fn drain(handle: &Handle, most: c_int, callback: Callback, user: *mut c_void) ->
     }
     while handled < most {
         handled += drain_plain(handle, most - handled, callback, user);
-        if handled == most || handle.interrupt.pending() {
+        if handled >= most || handle.interrupt.pending() {
             break;
         }
         // SAFETY: as above; the reference ends before the callback runs.
@@ -353,23 +353,24 @@ fn drain(handle: &Handle, most: c_int, callback: Callback, user: *mut c_void) ->
 fn drain_plain(handle: &Handle, most: c_int, callback: Callback, user: *mut c_void) -> c_int {
     let counters = &handle.rx_counters;
     let mut frame = MaybeUninit::<Frame>::uninit();
-    let mut handled = 0;
     // SAFETY: the thread that dispatches is the one that receives.
     let plain_end = unsafe { handle.rx() }.receiver.plain_end();
-    let end = plain_end.min(counters.next.get().saturating_add(most as u64));
+    let first = counters.next.get();
+    let end = plain_end.min(first.saturating_add(most as u64));
     loop {
         // SAFETY: as above; the reference ends before the callback runs.
         let rx = unsafe { handle.rx() };
         if !rx.receiver.next_before(end, &mut frame, counters) {
-            return handled;
+            break;
         }
         // SAFETY: it was taken, so the frame was written.
         unsafe { hand_over(handle, &frame, callback, user) };
-        handled += 1;
         if handle.interrupt.pending() {
-            return handled;
+            break;
         }
     }
+    // Each was a plain frame, so the numbers have counted them.
+    counters.next.get().wrapping_sub(first) as c_int
 }
 
 /// Calls the callback with a frame and gives that back.

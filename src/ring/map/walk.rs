@@ -137,12 +137,12 @@ impl Walk {
         unsafe {
             let header = at.sub(v3::SLL);
             let next = header.add(v3::NEXT).cast::<u32>().read_unaligned();
-            let behind = address(at) + u64::from(next);
-            if behind > self.stop {
-                if behind > self.last {
+            let behind = at.wrapping_add(next as usize);
+            if address(behind) > self.stop || wrapped(at, behind) {
+                if address(behind) > self.last || wrapped(at, behind) {
                     return None;
                 }
-                self.read_ahead(behind, next);
+                self.read_ahead(address(behind), next);
             }
             let middle = std::ptr::addr_of_mut!((*out).caplen).cast::<u8>();
             std::ptr::copy_nonoverlapping(header.add(v3::SNAPLEN), middle, crate::frame::COPIED);
@@ -154,10 +154,10 @@ impl Walk {
             if status & libc::TP_STATUS_USER == 0 || end > u64::from(next) {
                 return None;
             }
-            // `behind` <= `last`: header and address there lie inside of the block.
-            self.at = at.add(next as usize);
+            // Not beyond `last`: header and address there lie inside of the block.
+            self.at = behind;
             std::ptr::addr_of_mut!((*out).data)
-                .write(at.wrapping_add(usize::from(mac)).wrapping_sub(v3::SLL));
+                .write(at.wrapping_add(usize::from(mac).wrapping_sub(v3::SLL)));
             // Any time will do.
             let sec = header.add(v3::SEC).cast::<u32>().read_unaligned();
             let nsec = header.add(v3::NSEC).cast::<u32>().read_unaligned();
@@ -173,6 +173,13 @@ impl Walk {
 /// The place that is none.
 fn nowhere() -> *const u8 {
     NOWHERE[v3::SLL..].as_ptr()
+}
+
+/// Whether an offset of 32 bits led from `at` beyond the end of all memory, as it can where
+/// addresses have no more than that.
+#[inline(always)]
+fn wrapped(at: *const u8, behind: *const u8) -> bool {
+    cfg!(target_pointer_width = "32") && behind < at
 }
 
 /// The address of `at`, to be added to without running over.
