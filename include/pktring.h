@@ -397,7 +397,7 @@ struct pktring_ring {
      */
     uint32_t block_size;
     /**
-     * Blocks in the ring: 1 to 524288 on 64-bit systems.
+     * Blocks in the ring: 1 to 524288.
      */
     uint32_t block_count;
     /**
@@ -570,7 +570,7 @@ struct pktring_addr {
 
 /**
  * One captured frame. Filled by pktring_next_frame() and pktring_next_batch(), whatever the
- * TPACKET version of the ring; 64 bytes, one cache line.
+ * TPACKET version of the ring; 64 bytes, one cache line, on 64-bit systems.
  *
  * The pointers lead into the ring. They are valid from the call that filled this struct until
  * the frame is given to pktring_release(), and never longer than the handle. Copies of the

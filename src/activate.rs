@@ -322,8 +322,8 @@ fn map(
 }
 
 fn mapped<T>(bytes: u64, map: impl FnOnce(usize) -> std::result::Result<T, Errno>) -> Result<T> {
-    let len = usize::try_from(bytes).map_err(|_| Error::NoMemory(bytes))?;
-    map(len).map_err(|errno| match errno {
+    let len = isize::try_from(bytes).map_err(|_| Error::NoMemory(bytes))?;
+    map(len as usize).map_err(|errno| match errno {
         libc::EAGAIN | libc::EPERM => Error::Locked(bytes),
         libc::ENOMEM => Error::NoMemory(bytes),
         errno => Error::system("mapping the rings", errno),

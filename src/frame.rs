@@ -24,7 +24,7 @@ pub struct Address {
 }
 
 /// One captured frame. Filled by pktring_next_frame() and pktring_next_batch(), whatever the
-/// TPACKET version of the ring; 64 bytes, one cache line.
+/// TPACKET version of the ring; 64 bytes, one cache line, on 64-bit systems.
 ///
 /// The pointers lead into the ring. They are valid from the call that filled this struct until
 /// the frame is given to pktring_release(), and never longer than the handle. Copies of the
@@ -75,7 +75,7 @@ pub(crate) const COPIED: usize = 32;
 
 const _: () = {
     use crate::sys::layout::v3;
-    assert!(std::mem::size_of::<Frame>() == 64);
+    assert!(std::mem::size_of::<usize>() != 8 || std::mem::size_of::<Frame>() == 64);
     assert!(v3::LEN - v3::SNAPLEN == 4 && v3::STATUS - v3::SNAPLEN == 8);
     assert!(v3::MAC - v3::SNAPLEN == 12 && v3::NET - v3::SNAPLEN == 14);
     assert!(v3::RXHASH - v3::SNAPLEN == 16 && v3::VLAN_TCI - v3::SNAPLEN == 20);

@@ -48,7 +48,7 @@ pub struct pktring_ring {
     /// Bytes of a block: a multiple of the page size, less than 2 GiB. The kernel rounds its
     /// allocation up to a power of two.
     pub block_size: u32,
-    /// Blocks in the ring: 1 to 524288 on 64-bit systems.
+    /// Blocks in the ring: 1 to 524288.
     pub block_count: u32,
     /// Bytes of a slot: a multiple of 16, from header plus reserve up to the block size. V3
     /// receive rings check it and otherwise ignore it.

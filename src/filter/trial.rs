@@ -41,7 +41,7 @@ pub fn run(fd: &OwnedFd, packet: &Packet, here: bool) -> Option<u32> {
     }
     let start = packet.at + usize::from(header.mac);
     let mut bytes = vec![0; HEADER];
-    for at in start..start + header.snaplen as usize {
+    for at in (start..).take(header.snaplen as usize) {
         bytes.push(packet.view.byte(at)?);
     }
     bytes[12..HEADER].copy_from_slice(&packet.address::<2>(2).ok()?);

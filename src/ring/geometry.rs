@@ -75,8 +75,9 @@ pub struct Shape {
     pub frame_length: u32,
 }
 
-/// The kernel keeps one pointer a block in one allocation of at most 4 MiB.
-pub const MAX_BLOCKS: u32 = (4 << 20) / std::mem::size_of::<usize>() as u32;
+/// The kernel keeps one pointer a block in one allocation of at most 4 MiB. A program of 32 bits may
+/// run on a kernel of 64.
+pub const MAX_BLOCKS: u32 = (4 << 20) / 8;
 
 /// Block sizes must be below 2 GiB because the kernel looks at them as an int.
 pub const MAX_BLOCK_SIZE: u32 = 1 << 31;
@@ -412,7 +413,7 @@ fn check_counts(ring: &Ring) -> Result<Ring> {
             ring.block_count
         ));
     }
-    if usize::try_from(ring.bytes()).is_err() {
+    if isize::try_from(ring.bytes()).is_err() {
         return Err(invalid!(
             "a ring of {} bytes does not fit the address space",
             ring.bytes()

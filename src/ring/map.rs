@@ -383,7 +383,7 @@ impl View {
                 self.field::<u16>(at + v2::MAC),
             )
         };
-        if usize::from(mac) + caplen as usize > size {
+        if u64::from(mac) + u64::from(caplen) > size as u64 {
             return None;
         }
         // SAFETY: as above; both pointers stay inside the slot.

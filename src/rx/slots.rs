@@ -238,11 +238,11 @@ impl<F: Format> SlotRing<F> {
                 .mac
                 .min(self.frame_size.min(usize::from(u16::MAX)) as u16);
         }
-        let end = usize::from(header.mac) + header.snaplen as usize;
+        let end = u64::from(header.mac) + u64::from(header.snaplen);
         let number = counters.next.get();
         match self.ring.frame(at, F::SLL, &header, number) {
-            Some(frame) if end <= self.frame_size => out.write(frame),
-            _ => return self.corrupt("frame end", end as u64, counters),
+            Some(frame) if end <= self.frame_size as u64 => out.write(frame),
+            _ => return self.corrupt("frame end", end, counters),
         };
         self.advance_reader();
         counters.next.set(number.wrapping_add(1));

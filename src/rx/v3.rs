@@ -155,11 +155,11 @@ impl BlockRing {
                 self.skip_phantom(header.next, counters);
                 continue;
             }
-            let end = usize::from(header.mac) + header.snaplen as usize;
-            if block.pointer(at, end).is_none() {
-                return self.corrupt("frame end", end as u64, counters);
+            let end = u64::from(header.mac) + u64::from(header.snaplen);
+            if end > (block.len() - at) as u64 {
+                return self.corrupt("frame end", end, counters);
             }
-            if !last && ((header.next as usize) < end || header.next < LEAST_FRAME) {
+            if !last && (u64::from(header.next) < end || header.next < LEAST_FRAME) {
                 return self.corrupt("next frame offset", header.next.into(), counters);
             }
             let number = counters.next.get();
@@ -167,7 +167,7 @@ impl BlockRing {
                 Some(frame) => out.write(frame),
                 None => return self.corrupt("frame offset", at as u64, counters),
             };
-            self.walk.set_offset(at + header.next as usize);
+            self.walk.set_offset(beyond(at, header.next as usize));
             counters.next.set(number.wrapping_add(1));
             counters.bytes.add(header.snaplen.into());
             if last {
@@ -295,7 +295,7 @@ impl BlockRing {
             if header.next == 0 {
                 return;
             }
-            at += header.next as usize;
+            at = beyond(at, header.next as usize);
         }
     }
 
@@ -320,7 +320,7 @@ impl BlockRing {
     /// Passes a frame that the kernel counted but could not fill: it carries no USER bit.
     fn skip_phantom(&mut self, next_offset: u32, counters: &RxCounters) {
         let (at, number, current) = (self.walk.offset(), counters.next.get(), self.current());
-        self.walk.set_offset(at + next_offset as usize);
+        self.walk.set_offset(beyond(at, next_offset as usize));
         counters.skipped.add(1);
         self.mark_gone(current, counters);
         counters.next.set(number.wrapping_add(1));
@@ -428,7 +428,7 @@ impl BlockRing {
             if held.whole || held.gone == 0 || release == counters.next.get() {
                 break;
             }
-            let header = index * self.block_size + at;
+            let header = beyond(index * self.block_size, at);
             let status = self.ring.u32(header + v3::STATUS).unwrap_or(0);
             if status & libc::TP_STATUS_USER != 0 {
                 break;
@@ -442,7 +442,8 @@ impl BlockRing {
                     None => return,
                 };
             } else {
-                at += self.ring.u32(header + v3::NEXT).unwrap_or(0) as usize;
+                let next = self.ring.u32(header + v3::NEXT).unwrap_or(0);
+                at = beyond(at, next as usize);
             }
         }
         self.let_release_pass(counters);
@@ -523,7 +524,7 @@ impl BlockRing {
                     if header.status & libc::TP_STATUS_USER == 0
                         && (header.next >= LEAST_FRAME || left == 1) =>
                 {
-                    at += header.next as usize;
+                    at = beyond(at, header.next as usize);
                 }
                 // A frame, or what `next` will report.
                 _ => return false,
@@ -606,6 +607,12 @@ impl BlockRing {
         }
         true
     }
+}
+
+/// The offset `next` bytes behind `at`. One that no ring has where addresses have 32 bits and the
+/// sum has more.
+fn beyond(at: usize, next: usize) -> usize {
+    at.saturating_add(next).min(isize::MAX as usize)
 }
 
 fn nanoseconds(sec: u32, nsec: u32) -> u64 {
