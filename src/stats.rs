@@ -65,10 +65,14 @@ pub struct ReleasePoint {
     point: Counter,
 }
 
-/// [`ReleasePoint::plain`] while raising it is not enough. Numbers of frames are in the lower half,
-/// so no frame passes; and should anybody make up the number that does, it is one more afterwards,
-/// which means the same.
-const HOLDS: u64 = 0xb5ad_4ece_da1c_e2a9;
+/// Numbers of frames do not come up to this. They start in the lower half, and no handle lives long
+/// enough.
+const NUMBERS: u64 = 3 << 62;
+
+/// [`ReleasePoint::plain`] while raising it is not enough. It lies beyond [`NUMBERS`], so no frame
+/// passes; and should anybody make up the number that does, it is one more afterwards, which means
+/// the same.
+const HOLDS: u64 = NUMBERS | 0x35ad_4ece_da1c_e2a9;
 
 impl Default for ReleasePoint {
     fn default() -> ReleasePoint {
@@ -86,8 +90,8 @@ impl ReleasePoint {
     #[inline(always)]
     fn passing(plain: u64) -> Option<u64> {
         match plain {
-            1..=0x7fff_ffff_ffff_ffff => Some(plain - 1),
-            _ => None,
+            0 | NUMBERS..=u64::MAX => None,
+            _ => Some(plain - 1),
         }
     }
 
