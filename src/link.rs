@@ -31,6 +31,7 @@ pub struct Link {
 }
 
 const UP: u8 = 0;
+/// Or gone: that is looked at when it is reported.
 const DOWN: u8 = 1;
 const DOWN_REPORTED: u8 = 2;
 const GONE: u8 = 3;
@@ -50,22 +51,13 @@ impl Link {
         match socket.take_error() {
             Ok(0) => Ok(()),
             Ok(libc::ENETDOWN) => {
-                self.note_down(socket);
+                self.since.store(monotonic_ns(), Ordering::Relaxed);
+                self.state.store(DOWN, Ordering::Relaxed);
                 Ok(())
             }
             Ok(errno) => Err(Error::system("packet socket", errno)),
             Err(errno) => Err(Error::system("SO_ERROR", errno)),
         }
-    }
-
-    /// Notes that the interface is down, or gone if it is.
-    pub fn note_down(&self, socket: &PacketSocket) {
-        let state = match self.is_gone(socket) {
-            true => GONE,
-            false => DOWN,
-        };
-        self.since.store(monotonic_ns(), Ordering::Relaxed);
-        self.state.store(state, Ordering::Relaxed);
     }
 
     fn is_gone(&self, socket: &PacketSocket) -> bool {
@@ -75,14 +67,17 @@ impl Link {
     /// Looks whether an interface that was down has been removed since, of which the kernel
     /// says nothing.
     pub fn check_gone(&self, socket: &PacketSocket) {
-        if self.state.load(Ordering::Relaxed) != GONE && self.is_gone(socket) {
-            self.note_down(socket);
+        // Of one that has just gone down it is found out when that is reported.
+        if matches!(self.state.load(Ordering::Relaxed), UP | DOWN_REPORTED) && self.is_gone(socket)
+        {
+            self.state.store(GONE, Ordering::Relaxed);
         }
     }
 
-    /// Frames arrive: the interface must be up.
-    pub fn note_traffic(&self) {
-        if self.state.load(Ordering::Relaxed) == DOWN_REPORTED {
+    /// Frames arrive: the interface must be up, unless they are the last ones from before it went
+    /// down, which come up to `grace_ns` later.
+    pub fn note_traffic(&self, grace_ns: u64) {
+        if self.state.load(Ordering::Relaxed) == DOWN_REPORTED && self.left_of(grace_ns) == 0 {
             self.state.store(UP, Ordering::Relaxed);
         }
     }
@@ -95,13 +90,24 @@ impl Link {
     /// The error to report, if any, once `grace_ns` have passed since it was noticed: frames
     /// that arrived before may still be on their way to the reader. Down is reported once, gone
     /// every time.
-    pub fn report(&self, grace_ns: u64) -> Result<()> {
+    pub fn report(&self, socket: &PacketSocket, grace_ns: u64) -> Result<()> {
         let state = self.state.load(Ordering::Relaxed);
         if state == UP || state == DOWN_REPORTED || self.grace_left(grace_ns) != 0 {
             return Ok(());
         }
-        if state == GONE {
+        if state == GONE || self.is_gone(socket) {
+            self.state.store(GONE, Ordering::Relaxed);
             return Err(Error::InterfaceGone);
+        }
+        self.report_at_once()
+    }
+
+    /// Reports that the interface went down without waiting for what is still on its way, to a
+    /// caller that cannot wait either and whom nothing tells to look again. It is true of an
+    /// interface that was removed, too: a later look finds out.
+    pub fn report_at_once(&self) -> Result<()> {
+        if self.state.load(Ordering::Relaxed) != DOWN {
+            return Ok(());
         }
         self.state.store(DOWN_REPORTED, Ordering::Relaxed);
         Err(Error::InterfaceDown)
@@ -110,12 +116,15 @@ impl Link {
     /// Nanoseconds until [`Link::report`] will speak; 0 when it has nothing to wait for.
     pub fn grace_left(&self, grace_ns: u64) -> u64 {
         match self.state.load(Ordering::Relaxed) {
-            DOWN | GONE => {
-                let age = monotonic_ns().saturating_sub(self.since.load(Ordering::Relaxed));
-                grace_ns.saturating_sub(age)
-            }
+            DOWN | GONE => self.left_of(grace_ns),
             _ => 0,
         }
+    }
+
+    /// What is left of `grace_ns` since the trouble was noticed.
+    fn left_of(&self, grace_ns: u64) -> u64 {
+        let age = monotonic_ns().saturating_sub(self.since.load(Ordering::Relaxed));
+        grace_ns.saturating_sub(age)
     }
 
     /// The `DLT_*` of captured frames, or -1 when there is none for this hardware.

@@ -167,10 +167,10 @@ impl Session {
         loop {
             interrupt.check()?;
             if ready()? {
-                self.link.note_traffic();
+                self.link.note_traffic(self.grace_ns());
                 return Ok(true);
             }
-            self.link.report(self.grace_ns())?;
+            self.link.report(&self.socket, self.grace_ns())?;
             if self.spin_ns != 0 {
                 let end = *spin_end.get_or_insert_with(|| monotonic_ns() + self.spin_ns);
                 if monotonic_ns() < end && !(timeout_ms >= 0 && deadline.passed()) {
@@ -191,7 +191,13 @@ impl Session {
                     self.link.check_gone(&self.socket);
                 }
                 if deadline.passed() {
-                    return ready();
+                    let is_ready = ready()?;
+                    // The error was taken from the socket, so nothing would bring a caller with
+                    // an event loop of its own back for it.
+                    if timeout_ms == 0 && !is_ready {
+                        self.link.report_at_once()?;
+                    }
+                    return Ok(is_ready);
                 }
             } else {
                 spin_end = None;

@@ -181,6 +181,52 @@ fn removal_wakes_a_wait_without_limit_even_while_the_interface_is_down() {
     });
 }
 
+/// A program with an event loop of its own calls the library only when the descriptor is ready.
+#[test]
+fn a_program_that_polls_the_descriptor_itself_is_told_and_need_not_spin() {
+    for_each_version(|handle, name| {
+        let look = || handle.dispatch(0, 0, |_| ());
+        assert_eq!(look(), Ok(0), "{name}");
+        for round in 0..2 {
+            send(round * 10..round * 10 + 3);
+            link::set_down("vb").unwrap();
+            assert_ne!(
+                handle.poll(libc::POLLIN, LIMIT_MS) & libc::POLLERR,
+                0,
+                "{name}"
+            );
+            // Frames first, where they are there already.
+            let failure = loop {
+                match look() {
+                    Ok(handed_over) => assert_ne!(handed_over, 0, "{name}: told of nothing"),
+                    Err(failure) => break failure,
+                }
+            };
+            assert_eq!(failure.errno, libc::ENETDOWN, "{name}");
+            assert_eq!(handle.poll(libc::POLLIN, 0) & libc::POLLERR, 0, "{name}");
+            while handle.stats().frames < round * 3 + 3 {
+                assert_ne!(handle.poll(libc::POLLIN, LIMIT_MS), 0, "{name}");
+                look().unwrap();
+            }
+            assert_eq!(look(), Ok(0), "{name}: once");
+            if round == 0 {
+                bring_up();
+            }
+        }
+        link::delete("vb").unwrap();
+        let end = Instant::now() + Duration::from_millis(LIMIT_MS as u64);
+        let failure = loop {
+            match look() {
+                Ok(0) => assert!(Instant::now() < end, "{name}: never told that it is gone"),
+                Ok(_) => panic!("{name}: a frame of nobody"),
+                Err(failure) => break failure,
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        assert_eq!(failure.errno, libc::ENODEV, "{name}");
+    });
+}
+
 #[test]
 fn an_interface_that_moves_to_another_namespace_is_gone() {
     for_each_version(|handle, name| {

@@ -72,18 +72,6 @@ fn errno<T: std::fmt::Debug>(result: Result<T, Failure>) -> i32 {
     result.unwrap_err().errno
 }
 
-/// What the kernel's own poll() says at once.
-fn poll(handle: &Pktring, events: i16) -> i16 {
-    let mut ready = libc::pollfd {
-        fd: handle.fd(),
-        events,
-        revents: 0,
-    };
-    // SAFETY: the kernel reads and writes one pollfd.
-    assert!(unsafe { libc::poll(&mut ready, 1, 0) } >= 0);
-    ready.revents
-}
-
 fn on_a_wire(test: impl Fn(u32, &str)) {
     isolated(|| {
         link::veth("va", "vb").unwrap();
@@ -189,7 +177,7 @@ fn fact_3_poll_says_readable_for_a_held_frame_and_writable_for_a_full_ring() {
         let handle = receiver(version, &tiny_ring(version));
         let held = pass(&sender, &handle, 0);
         assert_ne!(
-            poll(&handle, libc::POLLIN) & libc::POLLIN,
+            handle.poll(libc::POLLIN, 0) & libc::POLLIN,
             0,
             "{name}: it says so"
         );
@@ -221,7 +209,7 @@ fn fact_3_poll_says_readable_for_a_held_frame_and_writable_for_a_full_ring() {
             "{name}: the ring is full"
         );
         assert_ne!(
-            poll(&handle, libc::POLLOUT) & libc::POLLOUT,
+            handle.poll(libc::POLLOUT, 0) & libc::POLLOUT,
             0,
             "{name}: it says so"
         );
@@ -251,14 +239,14 @@ fn fact_4_pollerr_stays_until_the_error_is_read() {
         link::set_down("vb").unwrap();
         for _ in 0..3 {
             assert_ne!(
-                poll(&handle, libc::POLLIN) & libc::POLLERR,
+                handle.poll(libc::POLLIN, 0) & libc::POLLERR,
                 0,
                 "{name}: every time"
             );
         }
         assert_eq!(errno(handle.wait_rx(LIMIT_MS)), libc::ENETDOWN, "{name}");
         assert_eq!(
-            poll(&handle, libc::POLLIN) & libc::POLLERR,
+            handle.poll(libc::POLLIN, 0) & libc::POLLERR,
             0,
             "{name}: read"
         );

@@ -37,10 +37,11 @@ type Callback = unsafe extern "C" fn(*mut c_void, *const Frame);
 /// @param timeout_ms  milliseconds to wait at most; 0: only look; negative: without limit
 /// @return the events that are there; 0: the time has passed; negative errno value:
 ///         - -ECANCELED  pktring_breakloop() was called; reported once
-///         - -ENETDOWN   the interface went down; reported once. Waiting again is right: the
-///                       handle resumes when it comes up
+///         - -ENETDOWN   the interface went down; reported once, behind what was received before,
+///                       except where timeout_ms is 0. Waiting again is right: the handle resumes
+///                       when it comes up
 ///         - -ENODEV     the interface was removed or moved to another network namespace, and
-///                       everything received before has been taken
+///                       everything received before has been taken. Can come after -ENETDOWN
 ///         - -EBUSY      the caller holds every slot up to the next one, so nothing can arrive
 ///                       until it releases the oldest; or the handle is not active or has no
 ///                       such ring
@@ -152,6 +153,13 @@ impl RxSide {
 /// newest was released before older ones were read. So: take frames with pktring_next_frame()
 /// until it returns 0, and wait edge-triggered (EPOLLET) where frames are held for long.
 /// pktring_breakloop() does not show here.
+///
+/// When the interface goes down the descriptor reports POLLERR, again and again, until
+/// pktring_wait() or pktring_dispatch() has taken the error from it, be it with a timeout of 0, and
+/// returned -ENETDOWN; pktring_next_frame() does not look. So: with POLLERR call pktring_wait(), or
+/// use pktring_dispatch() for everything. The kernel does not announce that an interface which is
+/// down is removed: after -ENETDOWN call pktring_wait() with a timeout of 0 now and then, which
+/// returns -ENODEV when it is gone.
 ///
 /// @param handle  an active handle
 /// @return the descriptor, which belongs to the handle and must not be closed or read from;

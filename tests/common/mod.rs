@@ -377,6 +377,18 @@ impl Pktring {
         self.result(unsafe { pktring_fd(self.raw) }).unwrap()
     }
 
+    /// What the kernel's own poll() says of the descriptor within that time.
+    pub fn poll(&self, events: i16, timeout_ms: i32) -> i16 {
+        let mut ready = libc::pollfd {
+            fd: self.fd(),
+            events,
+            revents: 0,
+        };
+        // SAFETY: the kernel reads and writes one pollfd.
+        assert!(unsafe { libc::poll(&mut ready, 1, timeout_ms) } >= 0);
+        ready.revents
+    }
+
     pub fn breakloop(&self) {
         // SAFETY: see `version`.
         unsafe { pktring_breakloop(self.raw) };
