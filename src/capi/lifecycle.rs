@@ -8,6 +8,7 @@ use crate::config::{Config, Method};
 use crate::error::{Error, Result};
 use crate::ring::geometry::{Direction, Ring};
 use crate::rx::Receiver;
+use crate::sys::call::Batch;
 use crate::tx::{self, gso, Copier, Transmitter};
 use crate::wait::Interrupt;
 use std::ffi::CStr;
@@ -198,15 +199,15 @@ pub(super) fn start_with(
         unsafe { handle.rx() }.receiver = receiver;
     }
     // SAFETY: before activation no thread can be transmitting with this handle.
-    if let Some(destination) = &mut unsafe { handle.tx() }.destination {
+    let side = unsafe { handle.tx() };
+    side.batch = Batch::new();
+    if let Some(destination) = &mut side.destination {
         if destination.sll_ifindex == 0 {
             destination.sll_ifindex = session.link.ifindex;
         }
     }
     if session.options.vnet_header != 0 && (tx.is_none() || config.tx_method == Method::Copy) {
-        let together = vec![0; gso::TOGETHER].into_boxed_slice();
-        // SAFETY: before activation no thread can be transmitting with this handle.
-        unsafe { handle.tx() }.together = together;
+        side.together = vec![0; gso::TOGETHER].into_boxed_slice();
     }
     if let (Some(view), Some(ring)) = (tx, &session.rings.tx) {
         let plan = tx::Config {
@@ -225,8 +226,6 @@ pub(super) fn start_with(
         };
         let transmitter = Transmitter::new(view, &plan)?;
         session.tx_counters = Some(Arc::clone(transmitter.counters()));
-        // SAFETY: before activation no thread can be transmitting with this handle.
-        let side = unsafe { handle.tx() };
         side.transmitter = Some(transmitter);
         side.copier = copier;
     }

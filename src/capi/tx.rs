@@ -6,7 +6,7 @@ use super::wall;
 use crate::error::{invalid, Error, Result};
 use crate::frame::{Address, Completion};
 use crate::session::Session;
-use crate::sys::call::link_address;
+use crate::sys::call::{link_address, Batch};
 use crate::tx::{inject, Copier, Outlet, Transmitter};
 use std::os::raw::{c_int, c_void};
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -42,6 +42,8 @@ pub(super) struct TxSide {
     pub transmitter: Option<Transmitter>,
     /// Sends what the transmitter has, on a handle whose ring is not the kernel's.
     pub copier: Option<Copier>,
+    /// Sends many frames with one system call.
+    pub batch: Batch,
     /// Where frames go that do not say so themselves.
     pub destination: Option<libc::sockaddr_ll>,
     /// Where short datagrams are copied together to be sent as one frame.
@@ -512,8 +514,8 @@ pub unsafe extern "C" fn pktring_inject_batch(
             return Err(Error::Null("the data of a frame"));
         }
         if tx.is_direct(handle, session)? {
-            let to = tx.destination.as_ref();
-            let sent = inject::batch(&session.socket, to, buffers, || session.limits())?;
+            let (batch, to) = (&mut tx.batch, tx.destination.as_ref());
+            let sent = inject::batch(batch, &session.socket, to, buffers, || session.limits())?;
             tx.sent_directly(sent, || {
                 buffers[..sent].iter().map(|buffer| buffer.iov_len).sum()
             });

@@ -299,13 +299,7 @@ impl PacketSocket {
 
     /// `sendto(frame, MSG_DONTWAIT)`.
     pub fn send(&self, frame: &[u8], to: Option<&libc::sockaddr_ll>) -> Result<usize, Errno> {
-        let (address, len) = match to {
-            Some(to) => (
-                to as *const libc::sockaddr_ll,
-                size_of::<libc::sockaddr_ll>(),
-            ),
-            None => (std::ptr::null(), 0),
-        };
+        let (address, len) = address(to);
         // SAFETY: the kernel reads `frame.len()` bytes of `frame` and `len` of the address.
         let sent = unsafe {
             libc::sendto(
@@ -314,7 +308,7 @@ impl PacketSocket {
                 frame.len(),
                 libc::MSG_DONTWAIT,
                 address.cast(),
-                len as libc::socklen_t,
+                len,
             )
         };
         if sent < 0 {
@@ -329,11 +323,12 @@ impl PacketSocket {
         parts: &[IoSlice],
         to: Option<&libc::sockaddr_ll>,
     ) -> Result<usize, Errno> {
-        let none = libc::iovec {
-            iov_base: std::ptr::null_mut(),
-            iov_len: 0,
-        };
-        let mut message = message(&none, to).msg_hdr;
+        let (address, address_len) = address(to);
+        // SAFETY: struct msghdr is integers and pointers; all zero is a valid value.
+        let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+        // The kernel only reads the address.
+        message.msg_name = address as *mut libc::c_void;
+        message.msg_namelen = address_len;
         // IoSlice has the layout of struct iovec; the kernel only reads them.
         message.msg_iov = parts.as_ptr() as *mut libc::iovec;
         message.msg_iovlen = parts.len() as _;
@@ -343,35 +338,6 @@ impl PacketSocket {
             return Err(errno());
         }
         Ok(sent as usize)
-    }
-
-    /// `sendmmsg(MSG_DONTWAIT)` of at most [`BATCH`] frames, one a message. The result is how many
-    /// were sent, from the first on; an error means none was.
-    ///
-    /// The frames are only read, and by the kernel, which answers EFAULT where no memory is.
-    pub fn send_batch(
-        &self,
-        frames: &[libc::iovec],
-        to: Option<&libc::sockaddr_ll>,
-    ) -> Result<usize, Errno> {
-        let mut messages = MaybeUninit::<[libc::mmsghdr; BATCH]>::uninit();
-        let first = messages.as_mut_ptr().cast::<libc::mmsghdr>();
-        let count = frames.len().min(BATCH);
-        for (i, frame) in frames[..count].iter().enumerate() {
-            // SAFETY: i < BATCH, so this message is inside the array; all zero is valid for it.
-            unsafe { first.add(i).write(message(frame, to)) };
-        }
-        // SAFETY: the first `count` messages were written above. Each points to one of `frames`
-        // and to `to`, which outlive the call; the kernel writes back msg_len alone.
-        let sent = unsafe {
-            libc::sendmmsg(
-                self.fd(),
-                first,
-                count as std::os::raw::c_uint,
-                libc::MSG_DONTWAIT as _,
-            )
-        };
-        check(sent).map(|sent| sent as usize)
     }
 
     /// Looks at the first packet in the receive queue, without the `vnet` bytes of virtio_net
@@ -502,86 +468,65 @@ unsafe fn timestamp(message: &libc::msghdr) -> Option<u64> {
     None
 }
 
-/// Frames that one [`PacketSocket::send_batch`] takes at most: their headers fit one page.
+/// Frames that one [`Batch::send`] takes at most: their headers fit one page.
 pub const BATCH: usize = 64;
 
-/// Frames to be sent with one system call, over and over: the messages around them stay.
-pub struct Batch {
-    frames: Box<[libc::iovec; BATCH]>,
-    /// Each points to the frame at its place.
-    messages: Box<[libc::mmsghdr; BATCH]>,
-}
-
-impl Default for Batch {
-    /// Room for [`BATCH`] frames.
-    fn default() -> Batch {
-        let none = libc::iovec {
-            iov_base: std::ptr::null_mut(),
-            iov_len: 0,
-        };
-        let frames = Box::new([none; BATCH]);
-        let mut messages = Box::new([message(&none, None); BATCH]);
-        for (frame, message) in frames.iter().zip(messages.iter_mut()) {
-            *message = self::message(frame, None);
-        }
-        Batch { frames, messages }
-    }
-}
+/// Sends many frames with one system call, over and over: the messages around them stay. The
+/// default one has no messages and sends nothing.
+#[derive(Default)]
+pub struct Batch(Vec<libc::mmsghdr>);
 
 impl Batch {
-    /// The frames. They are only read, and by the kernel, which answers EFAULT where no memory is.
-    pub fn frames(&mut self) -> &mut [libc::iovec; BATCH] {
-        &mut self.frames
+    /// With the messages; the only allocation.
+    pub fn new() -> Batch {
+        // SAFETY: struct mmsghdr is integers and pointers; all zero is a valid value.
+        let mut message: libc::mmsghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+        message.msg_hdr.msg_iovlen = 1;
+        Batch(vec![message; BATCH])
     }
 
-    /// `sendmmsg(MSG_DONTWAIT)` of the first `count` frames. The result is how many were sent, from
-    /// the first on; an error means none was.
+    /// `sendmmsg(MSG_DONTWAIT)` of the first of `frames`, at most [`BATCH`], one a message. The
+    /// result is how many were sent, from the first on; an error means none was.
+    ///
+    /// The frames are only read, and by the kernel, which answers EFAULT where no memory is.
+    #[inline(never)]
     pub fn send(
         &mut self,
         socket: &PacketSocket,
-        count: usize,
+        frames: &[libc::iovec],
         to: Option<&libc::sockaddr_ll>,
     ) -> Result<usize, Errno> {
-        let count = count.min(BATCH);
-        let messages = &mut self.messages[..count];
-        if to.is_some() {
-            for (frame, message) in self.frames.iter().zip(messages.iter_mut()) {
-                *message = self::message(frame, to);
-            }
+        let (address, address_len) = address(to);
+        let count = frames.len().min(self.0.len());
+        for (message, frame) in self.0.iter_mut().zip(frames) {
+            let frame: *const libc::iovec = frame;
+            let header = &mut message.msg_hdr;
+            // The kernel only reads iovec and address; the fields are not const for historical
+            // reasons.
+            header.msg_iov = frame as *mut libc::iovec;
+            header.msg_name = address as *mut libc::c_void;
+            header.msg_namelen = address_len;
         }
-        // SAFETY: each message points to a frame that lives as long as it, and to `to`, which
-        // outlives the call; the kernel writes back msg_len alone.
+        // SAFETY: the first `count` messages were written above. Each points to one of `frames`
+        // and to `to`, which outlive the call; the kernel writes back msg_len alone.
         let sent = unsafe {
             libc::sendmmsg(
                 socket.fd(),
-                messages.as_mut_ptr(),
-                messages.len() as std::os::raw::c_uint,
+                self.0.as_mut_ptr(),
+                count as std::os::raw::c_uint,
                 libc::MSG_DONTWAIT as _,
             )
         };
-        let sent = check(sent);
-        if to.is_some() {
-            for (frame, message) in self.frames.iter().zip(messages.iter_mut()) {
-                *message = self::message(frame, None);
-            }
-        }
-        sent.map(|sent| (sent as usize).min(count))
+        check(sent).map(|sent| (sent as usize).min(count))
     }
 }
 
-fn message(frame: &libc::iovec, to: Option<&libc::sockaddr_ll>) -> libc::mmsghdr {
-    // SAFETY: struct mmsghdr is integers and pointers; all zero is a valid value.
-    let mut message: libc::mmsghdr = unsafe { MaybeUninit::zeroed().assume_init() };
-    let frame: *const libc::iovec = frame;
-    // The kernel only reads iovec and address; the fields are not const for historical reasons.
-    message.msg_hdr.msg_iov = frame as *mut libc::iovec;
-    message.msg_hdr.msg_iovlen = 1;
-    if let Some(to) = to {
-        let to: *const libc::sockaddr_ll = to;
-        message.msg_hdr.msg_name = to as *mut libc::c_void;
-        message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+/// An address as system calls take it: NULL and 0 for none.
+fn address(to: Option<&libc::sockaddr_ll>) -> (*const libc::sockaddr_ll, libc::socklen_t) {
+    match to {
+        Some(to) => (to, size_of::<libc::sockaddr_ll>() as libc::socklen_t),
+        None => (std::ptr::null(), 0),
     }
-    message
 }
 
 fn empty_interface_request() -> libc::ifreq {

@@ -11,8 +11,13 @@ use super::slots::{Owner, Slots};
 use super::{Config, Result};
 use crate::error::invalid;
 use crate::ring::map::View;
-use crate::sys::call::{Batch, Errno, PacketSocket};
-use libc::sockaddr_ll;
+use crate::sys::call::{Batch, Errno, PacketSocket, BATCH};
+use libc::{iovec, sockaddr_ll};
+
+const NONE: iovec = iovec {
+    iov_base: std::ptr::null_mut(),
+    iov_len: 0,
+};
 
 /// What sends the frames in the slots.
 pub struct Copier {
@@ -20,6 +25,8 @@ pub struct Copier {
     lane: Lane,
     /// The slot that is sent next.
     at: Place,
+    /// The frames of one batch.
+    frames: Box<[iovec; BATCH]>,
     batch: Batch,
     /// Whether malformed frames are passed over (`PACKET_LOSS`).
     loss: bool,
@@ -39,7 +46,8 @@ impl Copier {
         Ok(Copier {
             slots: slots.ok_or_else(|| invalid!("the memory is shorter than the slots"))?,
             at: lane.first(),
-            batch: Batch::default(),
+            frames: Box::new([NONE; BATCH]),
+            batch: Batch::new(),
             lane,
             loss,
         })
@@ -56,7 +64,7 @@ impl Copier {
             if count == 0 {
                 return Ok(());
             }
-            match self.batch.send(socket, count, to) {
+            match self.batch.send(socket, &self.frames[..count], to) {
                 Ok(sent) => self.done(sent),
                 Err(libc::EMSGSIZE | libc::EINVAL) if self.loss => self.done(1),
                 Err(errno) => {
@@ -75,7 +83,7 @@ impl Copier {
         let mut count = 0;
         // Not more than there are, so that none is met twice.
         let most = self.lane.slots();
-        for frame in self.batch.frames() {
+        for frame in self.frames.iter_mut() {
             if count as u64 >= most || self.slots.owner(place.offset) != Owner::Waiting {
                 break;
             }

@@ -4,7 +4,7 @@ use super::kernel::Kernel;
 use super::record::State;
 use super::{Limits, Transmitter};
 use crate::error::{Error, Result};
-use crate::sys::call::{Errno, PacketSocket, BATCH};
+use crate::sys::call::{Batch, Errno, PacketSocket};
 use libc::{iovec, sockaddr_ll};
 use std::io::IoSlice;
 
@@ -66,10 +66,11 @@ pub fn parts(
     persist(|| socket.send_parts(parts, to)).map_err(|errno| failure(errno, total, limits))
 }
 
-/// Sends `frames` in order through a socket that has no transmit ring, with a system call for
-/// every [`BATCH`]. The result is how many were sent; less than all when one was refused, and the
+/// Sends `frames` in order through a socket that has no transmit ring, with a system call of
+/// `batch` for as many as it takes. The result is how many were sent; less than all when one was refused, and the
 /// error when that was the first.
 pub fn batch(
+    batch: &mut Batch,
     socket: &PacketSocket,
     to: Option<&sockaddr_ll>,
     frames: &[iovec],
@@ -78,11 +79,11 @@ pub fn batch(
     let mut sent = 0;
     while sent < frames.len() {
         let rest = &frames[sent..];
-        let chunk = &rest[..rest.len().min(BATCH)];
-        match persist(|| socket.send_batch(chunk, to)) {
+        match persist(|| batch.send(socket, rest, to)) {
+            Ok(0) => break,
             Ok(n) => sent += n,
             Err(_) if sent > 0 => break,
-            Err(errno) => return Err(failure(errno, chunk[0].iov_len, limits)),
+            Err(errno) => return Err(failure(errno, rest[0].iov_len, limits)),
         }
     }
     Ok(sent)
