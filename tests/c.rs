@@ -164,7 +164,7 @@ fn private_libraries() -> impl Iterator<Item = &'static str> {
 /// Runs a program in a network of its own, all its output going to `log`.
 fn run(program: &Path, log: &Path) -> Result<ExitStatus, Failed> {
     let out = File::create(log)?;
-    let mut child = Command::new(std::env::current_exe()?)
+    let mut child = netns::launch::tie(&mut Command::new(std::env::current_exe()?))
         .arg(ISOLATE)
         .arg(program)
         .stdin(std::process::Stdio::null())

@@ -649,7 +649,7 @@ fn members_in_separate_processes_share_as_well() {
         let group = first.joined().group;
         let mut children: Vec<_> = (0..2)
             .map(|_| {
-                Command::new("/proc/self/exe")
+                netns::launch::tie(&mut Command::new("/proc/self/exe"))
                     .args(["members_in_separate_processes_share_as_well", "--exact"])
                     .args(["--nocapture", "--test-threads=1"])
                     .env(GROUP, group.to_string())

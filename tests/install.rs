@@ -103,7 +103,7 @@ fn make(arguments: &[&str]) -> Result<String, String> {
 
 /// Runs a command to its end: what it printed, or what it complained about.
 fn output(command: &mut Command) -> Result<String, String> {
-    let output = command
+    let output = netns::launch::tie(command)
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("{command:?}: {error}"))?;
@@ -124,7 +124,7 @@ fn judge(place: &Path, script: &Path, title: &str) -> Result<(), Failed> {
         fs::copy(&from, work.join(from.file_name().unwrap()))?;
     }
     let name = script.file_name().unwrap().to_string_lossy();
-    let output = Command::new(std::env::current_exe()?)
+    let output = netns::launch::tie(&mut Command::new(std::env::current_exe()?))
         .args([ISOLATE, "unshare", "-m", "sh", "-c", HIDE, "sh"])
         .args([
             "bash",

@@ -430,7 +430,7 @@ fn full_disk(version: u32, time: Duration) -> Account {
              status=$?; cp disk/f.pcapng .; exit $status",
             example().display()
         );
-        let capture = Command::new("unshare")
+        let capture = netns::launch::tie(&mut Command::new("unshare"))
             .args(["-m", "sh", "-c", &script])
             .current_dir(&place)
             .stdin(Stdio::null())

@@ -35,7 +35,7 @@ impl Running {
     /// With what it prints going where the command says.
     pub fn spawn(command: &mut Command) -> Running {
         let name = format!("{command:?}");
-        let child = command.spawn();
+        let child = netns::launch::tie(command).spawn();
         let child = child.unwrap_or_else(|error| panic!("{name}: {error}"));
         Running { child, name }
     }

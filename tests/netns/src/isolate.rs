@@ -8,7 +8,7 @@ use std::thread;
 use nix::errno::Errno;
 use nix::sched::{unshare, CloneFlags};
 
-use crate::launch::UserNamespace;
+use crate::launch::{self, UserNamespace};
 use crate::ns::{self, ADVICE};
 use crate::{skip, Netns};
 
@@ -91,5 +91,7 @@ fn child(test: &str) -> Command {
     // SAFETY: between fork and exec the closure makes plain system calls only; what needs
     // memory was made before.
     unsafe { command.pre_exec(move || namespace.enter(CloneFlags::CLONE_NEWNET)) };
+    // Behind the change of user namespace, which would untie it.
+    launch::tie(&mut command);
     command
 }

@@ -8,6 +8,8 @@ use std::process::Command;
 
 use nix::errno::Errno;
 use nix::sched::{unshare, CloneFlags};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid};
 
 use crate::ns::{self, ADVICE};
@@ -38,6 +40,13 @@ impl UserNamespace {
     }
 }
 
+/// Has the kernel end what `command` starts together with the thread that starts it, so that
+/// nothing stays behind of a test that is killed. What the program starts in its turn is its own.
+pub fn tie(command: &mut Command) -> &mut Command {
+    // SAFETY: between fork and exec the closure makes one plain system call.
+    unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)) }
+}
+
 /// Moves this process, which must have one thread only, into a new network namespace with
 /// `lo` up: as root directly, otherwise as root of a new user namespace.
 fn enter_fresh() -> io::Result<()> {
@@ -57,10 +66,13 @@ pub fn exec(veth: Option<(&str, &str)>, program: &[OsString]) -> io::Error {
     let [name, args @ ..] = program else {
         return io::Error::new(io::ErrorKind::InvalidInput, "no program given");
     };
+    // A new user namespace unties it.
+    let tied = prctl::get_pdeathsig().unwrap_or(None);
     let ready = enter_fresh().and_then(|()| match veth {
         Some((a, b)) => link::veth(a, b),
         None => Ok(()),
     });
+    let ready = ready.and_then(|()| Ok(prctl::set_pdeathsig(tied)?));
     match ready {
         Ok(()) => {
             let error = Command::new(name).args(args).exec();

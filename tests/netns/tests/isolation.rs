@@ -1,10 +1,12 @@
 //! Each test is alone in its network, whoever runs it.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Barrier;
+use std::time::{Duration, Instant};
 
-use netns::{isolated, link, Netns};
+use netns::{isolated, launch, link, Netns};
 
 const NOBODY: u32 = 65534;
 
@@ -111,4 +113,43 @@ fn failures_of_an_ordinary_user_are_failures() {
         text.contains("as it should") && text.contains("1 failed"),
         "{text}"
     );
+}
+
+/// Makes a test of this file start a program and tell its number, instead of looking on.
+const START: &str = "NETNS_TEST_START";
+
+#[test]
+fn what_a_killed_test_started_ends_with_it() {
+    if std::env::var_os(START).is_some() {
+        let mut sleeper = Command::new("sleep");
+        let mut sleeper = launch::tie(sleeper.arg("600")).spawn().unwrap();
+        println!("started {}", sleeper.id());
+        sleeper.wait().unwrap();
+        return;
+    }
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .args(["what_a_killed_test_started_ends_with_it", "--exact"])
+        .arg("--nocapture")
+        .env(START, "1")
+        .stdout(Stdio::piped());
+    let mut killed = launch::tie(&mut command).spawn().unwrap();
+    let lines = BufReader::new(killed.stdout.take().unwrap()).lines();
+    let started = lines
+        .map(Result::unwrap)
+        .find_map(|line| Some(line.split_once("started ")?.1.to_owned()))
+        .expect("the number of the program");
+    let runs = || {
+        let status = std::fs::read_to_string(format!("/proc/{started}/stat"));
+        // Whoever inherits it may take its time to look after it.
+        status.is_ok_and(|status| !status.contains(") Z "))
+    };
+    assert!(runs());
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let end = Instant::now() + Duration::from_secs(10);
+    while runs() {
+        assert!(Instant::now() < end, "it is still there");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
