@@ -8,7 +8,7 @@
 # make test-vm [KERNEL=package]   on Debian's kernel, under emulation, with a network card that stamps
 # make soak [MINUTES=n]       overload it and pull the link from under it, for long
 # make fuzz [EXECUTIONS=n]    run the fuzz targets, with AddressSanitizer
-# make tsan       the tests of concurrency under ThreadSanitizer
+# make tsan       the tests with threads under ThreadSanitizer
 # make clean
 #
 # Needs cargo, a C compiler and make.
@@ -32,7 +32,7 @@ shared := $(dist)/libpktring.so.$(version)
 archive := $(dist)/libpktring.a
 map := pkgconfig/pktring.map
 
-.PHONY: all demo examples test test-vm soak fuzz fuzz-search clean need-cargo need-cc
+.PHONY: all demo examples test test-vm soak fuzz fuzz-search tsan clean need-cargo need-cc
 
 all: $(shared) $(archive)
 
@@ -106,11 +106,13 @@ fuzz-search: need-cargo
 # The standard library is built along, so that the sanitizer sees its locks and channels: with one
 # that was built without, it takes what they guard for races. A race fails the run.
 RUSTC ?= rustc
+TSAN_TESTS := concurrency waiting holding fanout
 tsan: need-cargo
 	@test -d "$$($(RUSTC) --print sysroot)/lib/rustlib/src/rust/library" || \
 		{ echo "the standard library's source is needed: rustup component add rust-src" >&2; exit 1; }
 	RUSTC="$(RUSTC)" RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(abspath $(target))/tsan \
-		RUSTFLAGS=-Zsanitizer=thread $(CARGO) test -Zbuild-std --test concurrency \
+		CARGO_PROFILE_DEV_DEBUG=line-tables-only \
+		RUSTFLAGS=-Zsanitizer=thread $(CARGO) test -Zbuild-std $(addprefix --test ,$(TSAN_TESTS)) \
 		--target $(shell rustc -vV | sed -n 's/^host: //p')
 
 clean:
