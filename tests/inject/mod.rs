@@ -19,6 +19,8 @@ thread_local! {
     static FAILURE: Cell<Option<(usize, c_int)>> = const { Cell::new(None) };
     /// What happens before the next write(2).
     static BEFORE_WRITE: Cell<Option<fn()>> = const { Cell::new(None) };
+    /// The option, by level and number, that is accepted and ignored.
+    static IGNORED: Cell<Option<(c_int, c_int)>> = const { Cell::new(None) };
     /// What PACKET_STATISTICS answers in the kernel's stead: packets and drops.
     static STATISTICS: Cell<Option<[c_uint; 2]>> = const { Cell::new(None) };
 }
@@ -64,6 +66,14 @@ pub fn with_statistics<T>(packets: c_uint, drops: c_uint, body: impl FnOnce() ->
     STATISTICS.set(Some([packets, drops]));
     let result = body();
     STATISTICS.set(None);
+    result
+}
+
+/// Runs `body` with a kernel that accepts this option and does not do what it says.
+pub fn ignoring<T>(level: c_int, option: c_int, body: impl FnOnce() -> T) -> T {
+    IGNORED.set(Some((level, option)));
+    let result = body();
+    IGNORED.set(None);
     result
 }
 
@@ -123,8 +133,6 @@ pass_on! {
         SYS_socket(domain, kind, protocol);
     bind(fd: c_int, address: *const c_void, len: c_uint) -> c_int,
         SYS_bind(fd, address, len);
-    setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, len: c_uint) -> c_int,
-        SYS_setsockopt(fd, level, name, value, len);
     getsockname(fd: c_int, address: *mut c_void, len: *mut c_uint) -> c_int,
         SYS_getsockname(fd, address, len);
     ioctl(fd: c_int, code: c_ulong, argument: *mut c_char) -> c_int,
@@ -147,6 +155,8 @@ pass_on! {
         SYS_sendmmsg(fd, messages, count, flags);
     sendmsg(fd: c_int, message: *const c_void, flags: c_int) -> isize,
         SYS_sendmsg(fd, message, flags);
+    recv(fd: c_int, data: *mut c_void, len: usize, flags: c_int) -> isize,
+        SYS_recvfrom(fd, data, len, flags, std::ptr::null_mut::<c_void>(), std::ptr::null_mut::<c_void>());
     recvmsg(fd: c_int, message: *mut c_void, flags: c_int) -> isize,
         SYS_recvmsg(fd, message, flags);
     munmap(at: *mut c_void, len: usize) -> c_int,
@@ -185,6 +195,33 @@ pub unsafe extern "C" fn write(fd: c_int, data: *const c_void, len: usize) -> is
     }
     // SAFETY: the caller's arguments.
     unsafe { libc::syscall(libc::SYS_write, fd, data, len) as isize }
+}
+
+/// What a refused buffer size is called: there is a second way to ask for it.
+pub const BUFFER: &str = "setsockopt of a buffer";
+
+/// As in libc.
+#[no_mangle]
+pub unsafe extern "C" fn setsockopt(
+    fd: c_int,
+    level: c_int,
+    name: c_int,
+    value: *const c_void,
+    len: c_uint,
+) -> c_int {
+    let forced = [libc::SO_RCVBUFFORCE, libc::SO_SNDBUFFORCE];
+    let called = match level == libc::SOL_SOCKET && forced.contains(&name) {
+        true => BUFFER,
+        false => "setsockopt",
+    };
+    if fails(called) {
+        return -1;
+    }
+    if IGNORED.get() == Some((level, name)) {
+        return 0;
+    }
+    // SAFETY: the caller's arguments.
+    unsafe { libc::syscall(libc::SYS_setsockopt, fd, level, name, value, len) as c_int }
 }
 
 /// As in libc.
