@@ -744,6 +744,28 @@ fn what_was_set_is_read_back_with_every_default_filled_in() {
     });
 }
 
+/// The defaults are planned with the profile's memory, or that of 512 slots, which is less than
+/// one such block.
+#[test]
+fn a_block_larger_than_all_of_a_default_ring_is_accepted_with_the_rest_left_out() {
+    for ((version, name), direction) in VERSIONS.iter().flat_map(|v| BOTH.map(|way| (v, way))) {
+        for (block_size, block_count) in [(2 << 20, 0), (128 << 20, 0), (128 << 20, 2)] {
+            let handle = Pktring::open("lo").version(*version);
+            let wanted = ring(block_size, block_count, 0);
+            let set = handle.set_ring(direction, &wanted);
+            assert_eq!(set, Ok(0), "{name} {direction} {wanted:?}");
+        }
+    }
+    isolated(|| {
+        let handle = Pktring::open("lo")
+            .version(PKTRING_V2)
+            .ring(PKTRING_TX, &ring(64 << 20, 0, 0))
+            .activate();
+        let found = handle.get_ring(PKTRING_TX).unwrap();
+        assert_eq!((found.block_size, found.block_count), (64 << 20, 1));
+    });
+}
+
 #[test]
 fn a_ring_is_judged_again_for_the_version_that_is_set_at_last() {
     isolated(|| {

@@ -186,7 +186,9 @@ pub fn complete(request: &Ring, shape: &Shape, profile: Profile) -> Result<Ring>
     let mut ring = if request.block_size != 0 && request.frame_size != 0 {
         *request
     } else {
-        let default = fit(memory_for(request, shape, memory), shape, request)?;
+        // A block that is asked for is had, however large.
+        let planned = memory_for(request, shape, memory).max(u64::from(request.block_size));
+        let default = fit(planned, shape, request)?;
         Ring {
             block_size: default.block_size,
             frame_size: default.frame_size,
