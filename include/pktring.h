@@ -1980,7 +1980,8 @@ int pktring_tx_abort(pktring_t *handle, const struct pktring_slot *slot);
  *         refused. Negative errno value, with the frames kept in the ring:
  *         - -EAGAIN     the queue of the interface is full; call again
  *         - -ENETDOWN   the interface is down; call again when it is up
- *         - -ENODEV     the interface is gone
+ *         - -ENODEV     the interface is gone, or a handle on all interfaces was told of none, see
+ *                       pktring_set_destination()
  *         - -ECANCELED  pktring_breakloop() was called; reported once
  *         - -ESHUTDOWN  another thread closes the handle
  *         - -EBUSY      the handle is not active or has no transmit ring
@@ -2011,7 +2012,8 @@ int pktring_tx_complete(pktring_t *handle, struct pktring_completion *completion
  * Sets where frames go that do not carry a link-level header themselves.
  *
  * Needed to transmit with PKTRING_DGRAM, whose frames get their link-level header from it, and
- * to transmit with a handle for all interfaces. It holds for the frames sent from now on.
+ * to transmit with a handle for all interfaces. It holds for the frames sent from now on. Without
+ * it the former are refused with -EINVAL, and the latter are not sent, with -ENODEV.
  *
  * @param handle   the handle, active or not
  * @param address  protocol (network byte order), hardware address with its length, and the
@@ -2036,8 +2038,10 @@ int pktring_set_destination(pktring_t *handle, const struct pktring_addr *addres
  * @return length. Negative errno value when the frame was not sent:
  *         - -EAGAIN    the queue, the send buffer or the ring is full; try again
  *         - -EMSGSIZE  the length is out of range
+ *         - -EINVAL    the frame has no link-level header (PKTRING_DGRAM) and no destination
  *         - -ENETDOWN  the interface is down
- *         - -ENODEV    the interface is gone
+ *         - -ENODEV    the interface is gone, or a handle on all interfaces was told of none, see
+ *                      pktring_set_destination()
  *         - -EBUSY     the handle is not active, or a reservation of its ring is open
  *         - -EFAULT    handle or frame is NULL
  *

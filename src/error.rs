@@ -93,6 +93,12 @@ pub enum Error {
     /// The interface was removed or moved to another network namespace.
     #[error("the interface is gone; close this handle and open the interface again")]
     InterfaceGone,
+    /// A frame that does not say itself where it goes, and nobody else did; what the kernel calls it.
+    #[error(
+        "where the frame is to go is not known: call pktring_set_destination, with an interface \
+         that is there for a handle on all of them, and with a hardware address for PKTRING_DGRAM"
+    )]
+    NoDestination(Errno),
     /// `pktring_breakloop` was called.
     #[error("stopped by pktring_breakloop")]
     Broken,
@@ -147,7 +153,7 @@ impl Error {
                 libc::EOPNOTSUPP
             }
             Error::Full(_) => libc::ENOSPC,
-            Error::System { errno, .. } => *errno,
+            Error::System { errno, .. } | Error::NoDestination(errno) => *errno,
             Error::InterfaceDown => libc::ENETDOWN,
             Error::Broken => libc::ECANCELED,
             Error::Closed => libc::ESHUTDOWN,

@@ -199,6 +199,8 @@ fn a_payload_without_a_destination_is_refused_and_told() {
             assert!(handle.put(&[5; 100], 0).unwrap());
             assert_eq!(handle.flush(1000), Ok(0));
             assert_eq!(done(&handle), [(0, -libc::EINVAL)]);
+            assert_asks_for_a_destination(inject(&handle, &[5; 100]), libc::EINVAL);
+            done(&handle);
             handle.destination(frames::TO, EXPERIMENT);
             assert!(handle.put(&[6; 100], 1).unwrap());
             assert_eq!(handle.flush(1000), Ok(0));
@@ -206,6 +208,34 @@ fn a_payload_without_a_destination_is_refused_and_told() {
             assert_eq!(arrived(&peer, SECOND).unwrap().data[14..], [6; 100]);
         }
     });
+}
+
+#[test]
+fn a_handle_on_all_interfaces_asks_for_a_destination() {
+    isolated(|| {
+        let peer = wire();
+        for way in ways_of(PKTRING_V2) {
+            let handle = configured("any", way).activate();
+            let frame = frame_of_length(0, 60);
+            assert!(handle.put(&frame, 0).unwrap());
+            assert_asks_for_a_destination(handle.flush(1000), libc::ENODEV);
+            let socket_alone = Pktring::open("any").activate();
+            assert_asks_for_a_destination(inject(&socket_alone, &frame), libc::ENODEV);
+            handle.destination_on(link::index("va").unwrap(), frames::TO, EXPERIMENT);
+            assert_eq!(handle.flush(1000), Ok(0));
+            receives(&peer, &[frame]);
+        }
+    });
+}
+
+fn assert_asks_for_a_destination(result: Result<i32, Failure>, errno: i32) {
+    let failure = result.unwrap_err();
+    assert_eq!(failure.errno, errno);
+    assert!(
+        failure.text.contains("pktring_set_destination"),
+        "{}",
+        failure.text
+    );
 }
 
 #[test]

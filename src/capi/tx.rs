@@ -5,6 +5,7 @@ use super::handle::Handle;
 use super::wall;
 use crate::error::{invalid, Error, Result};
 use crate::frame::{Address, Completion};
+use crate::ring::geometry::Mode;
 use crate::session::Session;
 use crate::sys::call::{link_address, Batch};
 use crate::tx::{inject, Copier, Outlet, Transmitter};
@@ -121,6 +122,22 @@ impl TxSide {
         transmitter.poll(&mut kernel)
     }
 
+    /// Finds the reason for what the kernel said of a frame that needs a destination.
+    fn explain(&self, error: Error, session: &Session) -> Error {
+        match error {
+            Error::InterfaceGone if session.link.ifindex == 0 => {
+                Error::NoDestination(error.errno())
+            }
+            Error::System {
+                errno: libc::EINVAL,
+                ..
+            } if session.mode == Mode::Dgram && self.destination.is_none() => {
+                Error::NoDestination(libc::EINVAL)
+            }
+            error => error,
+        }
+    }
+
     /// Sends what is committed, without listening to requests to stop, and tells how much could
     /// not be sent in time.
     pub(super) fn linger(&mut self, handle: &Handle, session: &Session) -> u64 {
@@ -149,10 +166,11 @@ pub(super) unsafe fn transmit(
     };
     // SAFETY: the caller's promise.
     wall(|| {
-        let done = handle
-            .session()
+        let done = handle.session().and_then(|session| {
             // SAFETY: the caller's promise.
-            .and_then(|session| body(handle, session, unsafe { handle.tx() }));
+            let tx = unsafe { handle.tx() };
+            body(handle, session, tx).map_err(|error| tx.explain(error, session))
+        });
         done.unwrap_or_else(|error| handle.fail(Place::Tx, &error))
     })
 }
@@ -338,7 +356,8 @@ pub unsafe extern "C" fn pktring_tx_abort(handle: *mut Handle, slot: *const pktr
 ///         refused. Negative errno value, with the frames kept in the ring:
 ///         - -EAGAIN     the queue of the interface is full; call again
 ///         - -ENETDOWN   the interface is down; call again when it is up
-///         - -ENODEV     the interface is gone
+///         - -ENODEV     the interface is gone, or a handle on all interfaces was told of none, see
+///                       pktring_set_destination()
 ///         - -ECANCELED  pktring_breakloop() was called; reported once
 ///         - -ESHUTDOWN  another thread closes the handle
 ///         - -EBUSY      the handle is not active or has no transmit ring
@@ -401,7 +420,8 @@ pub unsafe extern "C" fn pktring_tx_complete(
 /// Sets where frames go that do not carry a link-level header themselves.
 ///
 /// Needed to transmit with PKTRING_DGRAM, whose frames get their link-level header from it, and
-/// to transmit with a handle for all interfaces. It holds for the frames sent from now on.
+/// to transmit with a handle for all interfaces. It holds for the frames sent from now on. Without
+/// it the former are refused with -EINVAL, and the latter are not sent, with -ENODEV.
 ///
 /// @param handle   the handle, active or not
 /// @param address  protocol (network byte order), hardware address with its length, and the
@@ -456,8 +476,10 @@ pub unsafe extern "C" fn pktring_set_destination(
 /// @return length. Negative errno value when the frame was not sent:
 ///         - -EAGAIN    the queue, the send buffer or the ring is full; try again
 ///         - -EMSGSIZE  the length is out of range
+///         - -EINVAL    the frame has no link-level header (PKTRING_DGRAM) and no destination
 ///         - -ENETDOWN  the interface is down
-///         - -ENODEV    the interface is gone
+///         - -ENODEV    the interface is gone, or a handle on all interfaces was told of none, see
+///                      pktring_set_destination()
 ///         - -EBUSY     the handle is not active, or a reservation of its ring is open
 ///         - -EFAULT    handle or frame is NULL
 ///

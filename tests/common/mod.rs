@@ -346,12 +346,17 @@ impl Pktring {
 
     /// Sends to that hardware address with that EtherType from now on.
     pub fn destination(&self, to: [u8; 6], ethertype: u16) {
+        self.destination_on(0, to, ethertype);
+    }
+
+    /// The same, through that interface.
+    pub fn destination_on(&self, ifindex: u32, to: [u8; 6], ethertype: u16) {
         let mut addr = [0; 8];
         addr[..6].copy_from_slice(&to);
         let address = Address {
             family: 0,
             protocol: ethertype.to_be(),
-            ifindex: 0,
+            ifindex: ifindex as i32,
             hatype: 0,
             pkttype: 0,
             halen: 6,
