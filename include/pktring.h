@@ -1886,7 +1886,8 @@ void pktring_breakloop(pktring_t *handle);
  * timeout is one, and breakloop is reported in every case.
  *
  * @param handle      an active handle with a receive ring
- * @param count       frames to hand over at most; 0 or negative: all that are ready
+ * @param count       frames to hand over at most; 0 or negative: all that are ready, those that
+ *                    come meanwhile included, so that it returns when the ring is empty
  * @param timeout_ms  milliseconds to wait for the first frame; 0: do not wait; negative:
  *                    without limit
  * @param callback    called for every frame, on this thread
@@ -1896,7 +1897,8 @@ void pktring_breakloop(pktring_t *handle);
  *         handed over, and a breakloop during them, is reported by the next call.
  *
  * For the thread that receives. The callback may call any function with this handle except
- * those that receive, and pktring_close().
+ * those that receive, and pktring_close(): this one, pktring_loop() and pktring_close() return
+ * -EBUSY there.
  */
 int pktring_dispatch(pktring_t *handle, int count, int timeout_ms, pktring_handler callback, void *user);
 

@@ -9,6 +9,7 @@ use netns::{isolated, link, PlainSocket};
 use pktring::capi::geometry::{PKTRING_RX, PKTRING_TX, PKTRING_V2, PKTRING_V3};
 use pktring::capi::handle::Handle;
 use pktring::capi::wait::pktring_breakloop;
+use pktring::frame::Frame;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::Mutex;
 use std::thread;
@@ -323,6 +324,27 @@ fn closing_in_a_callback_is_refused_and_harmless() {
         send(&sender, 1..2);
         assert_eq!(handle.dispatch(1, LIMIT_MS, |_| ()), Ok(1));
         assert_eq!(handle.close(), 0);
+    });
+}
+
+/// A call inside would take frames from under the one around it, and end what that is known by.
+#[test]
+fn dispatching_in_a_callback_is_refused_and_harmless() {
+    for_each_version(|handle, sender, name| {
+        send(sender, 0..3);
+        let mut seen = 0;
+        let outer = |frame: &Frame| {
+            for inner in [handle.dispatch(1, 0, |_| ()), handle.looped(1, |_| ())] {
+                let failure = inner.unwrap_err();
+                assert_eq!(failure.errno, libc::EBUSY, "{name}");
+                assert!(failure.text.contains("callback"), "{}", failure.text);
+            }
+            assert_eq!(data(frame), frames::frame(seen), "{name}");
+            seen += 1;
+        };
+        handle.looped(3, outer).unwrap();
+        assert_eq!(seen, 3, "{name}");
+        assert_eq!(handle.dispatch(0, 0, |_| ()), Ok(0), "{name}");
     });
 }
 

@@ -217,7 +217,7 @@ impl Handle {
 
     /// Makes all calls that block return and waits until they have.
     pub(super) fn close_and_wait(&self) -> Result<()> {
-        if self.in_callback.load(Ordering::Relaxed) == call::thread_id() {
+        if self.is_in_callback() {
             return Err(Error::State(
                 "pktring_close inside a callback of the same handle; call pktring_breakloop and \
                  close after dispatch or loop has returned",
@@ -229,6 +229,11 @@ impl Handle {
             call::sleep_ns(200_000);
         }
         Ok(())
+    }
+
+    /// Whether the calling thread is in a callback of this handle.
+    pub(super) fn is_in_callback(&self) -> bool {
+        self.in_callback.load(Ordering::Relaxed) == call::thread_id()
     }
 
     /// Notes that this thread runs callbacks of this handle, until the result is dropped.

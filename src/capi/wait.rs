@@ -205,7 +205,8 @@ pub unsafe extern "C" fn pktring_breakloop(handle: *mut Handle) {
 /// timeout is one, and breakloop is reported in every case.
 ///
 /// @param handle      an active handle with a receive ring
-/// @param count       frames to hand over at most; 0 or negative: all that are ready
+/// @param count       frames to hand over at most; 0 or negative: all that are ready, those that
+///                    come meanwhile included, so that it returns when the ring is empty
 /// @param timeout_ms  milliseconds to wait for the first frame; 0: do not wait; negative:
 ///                    without limit
 /// @param callback    called for every frame, on this thread
@@ -215,7 +216,8 @@ pub unsafe extern "C" fn pktring_breakloop(handle: *mut Handle) {
 ///         handed over, and a breakloop during them, is reported by the next call.
 ///
 /// For the thread that receives. The callback may call any function with this handle except
-/// those that receive, and pktring_close().
+/// those that receive, and pktring_close(): this one, pktring_loop() and pktring_close() return
+/// -EBUSY there.
 #[no_mangle]
 pub unsafe extern "C" fn pktring_dispatch(
     handle: *mut Handle,
@@ -285,6 +287,12 @@ fn dispatch(
 ) -> Result<c_int> {
     let callback = callback.ok_or(Error::Null("callback"))?;
     let session = handle.session()?;
+    if handle.is_in_callback() {
+        return Err(Error::State(
+            "pktring_dispatch or pktring_loop inside a callback of the same handle; return from \
+             the callback, and the next frame comes",
+        ));
+    }
     let _inside = handle.enter()?;
     let deadline = Deadline::after_ms(timeout_ms);
     let most = if count > 0 { count } else { c_int::MAX };
