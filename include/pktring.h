@@ -1001,7 +1001,9 @@ extern "C" {
  *         errbuf when the name cannot be one (EINVAL) or memory or descriptors ran out.
  *
  * A handle that stays open across fork() belongs to the parent: every call in the child
- * returns -EBADF.
+ * returns -EBADF. The child has a copy of the socket's descriptor, though, as of any other: a
+ * handle that the parent closes leaves its socket and the memory of its rings with the kernel
+ * until the child ends or starts another program.
  */
 pktring_t *pktring_open(const char *device, char *errbuf);
 

@@ -2,6 +2,8 @@
 
 mod common;
 
+use common::process::packet_sockets;
+use common::signals::{do_nothing, with_signals};
 use common::{frames, ring, small_ring, Failure, Pktring, VERSIONS};
 use netns::{isolated, link, PlainSocket};
 use pktring::capi::geometry::{PKTRING_RX, PKTRING_TX, PKTRING_V2, PKTRING_V3};
@@ -11,7 +13,7 @@ use pktring::frame::Frame;
 use std::mem::{size_of, MaybeUninit};
 use std::os::raw::c_void;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::Barrier;
+use std::sync::{Barrier, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -326,32 +328,10 @@ fn v3_two_threads_move_frames_both_ways_while_others_read_statistics() {
 
 #[test]
 fn a_storm_of_signals_neither_ends_nor_prolongs_a_wait() {
-    extern "C" fn nothing(_: libc::c_int) {}
     isolated(|| {
         link::veth("va", "vb").unwrap();
         let handle = Pktring::capture("vb", PKTRING_V2, &small_ring(PKTRING_V2, 64));
-        // SAFETY: a handler that does nothing, without SA_RESTART.
-        unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = nothing as *const () as usize;
-            assert_eq!(
-                libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut()),
-                0
-            );
-        }
-        // SAFETY: no preconditions.
-        let me = unsafe { libc::pthread_self() } as usize;
-        let done = AtomicBool::new(false);
-        let storm = AtomicU64::new(0);
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    // SAFETY: the thread waits for this one.
-                    unsafe { libc::pthread_kill(me as libc::pthread_t, libc::SIGUSR2) };
-                    storm.fetch_add(1, Ordering::Relaxed);
-                    thread::sleep(Duration::from_micros(50));
-                }
-            });
+        with_signals(do_nothing, Duration::from_micros(50), || {
             let start = Instant::now();
             assert_eq!(handle.wait_rx(300), Ok(0));
             let took = start.elapsed();
@@ -364,14 +344,19 @@ fn a_storm_of_signals_neither_ends_nor_prolongs_a_wait() {
             let frame = handle.take_own();
             assert_eq!(frames::number(common::data(&frame)), 5);
             handle.release(&frame).unwrap();
-            done.store(true, Ordering::Relaxed);
         });
-        assert!(storm.into_inner() > 100);
     });
+}
+
+/// One test at a time that makes processes: a child has what others of this process have open.
+fn with_children() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 #[test]
 fn a_program_that_is_started_inherits_nothing_of_a_ring() {
+    let _one = with_children();
     isolated(|| {
         link::veth("va", "vb").unwrap();
         let handle = Pktring::capture("vb", PKTRING_V3, &small_ring(PKTRING_V3, 64));
@@ -387,6 +372,64 @@ fn a_program_that_is_started_inherits_nothing_of_a_ring() {
         assert!(!listed.contains("socket:"), "{listed}");
         assert!(!listed.contains("eventpoll"), "{listed}");
         assert!(!listed.contains("eventfd"), "{listed}");
-        drop(handle);
+        // One that is still there when the handle is closed.
+        let mut program = std::process::Command::new("cat");
+        let program = netns::launch::tie(&mut program).stdin(std::process::Stdio::piped());
+        let mut running = program.spawn().unwrap();
+        assert_eq!(packet_sockets(), 1);
+        assert_eq!(handle.close(), 0);
+        assert_eq!(packet_sockets(), 0, "the program has it");
+        drop(running.stdin.take());
+        assert!(running.wait().unwrap().success());
     });
+}
+
+#[test]
+fn a_forked_child_keeps_the_socket_of_a_closed_handle_no_longer_than_it_lives() {
+    let _one = with_children();
+    isolated(|| {
+        link::veth("va", "vb").unwrap();
+        let handle = Pktring::capture("vb", PKTRING_V3, &small_ring(PKTRING_V3, 64));
+        let (read, write) = std::io::pipe().unwrap();
+        let child = Child::start(|| {
+            // Until the parent closes the other end, which this process has, too.
+            let (mut read, mut byte) = (&read, [0]);
+            std::io::Read::read(&mut read, &mut byte).unwrap();
+        });
+        // The ring itself is the parent's alone.
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", child.0)).unwrap();
+        assert!(!maps.contains("socket:"), "{maps}");
+        assert_eq!(handle.close(), 0);
+        assert_eq!(packet_sockets(), 1, "the child's copy of the descriptor");
+        std::io::Write::write_all(&mut &write, &[1]).unwrap();
+        child.end();
+        assert_eq!(packet_sockets(), 0);
+    });
+}
+
+/// A forked child, which makes plain system calls only.
+struct Child(libc::pid_t);
+
+impl Child {
+    fn start(body: impl FnOnce()) -> Child {
+        // SAFETY: the child makes system calls alone, and leaves without running anything of the
+        // parent's.
+        match unsafe { libc::fork() } {
+            0 => {
+                body();
+                // SAFETY: as above.
+                unsafe { libc::_exit(0) }
+            }
+            child => {
+                assert!(child > 0);
+                Child(child)
+            }
+        }
+    }
+
+    fn end(self) {
+        // SAFETY: a child of this process, not waited for yet.
+        let ended = unsafe { libc::waitpid(self.0, std::ptr::null_mut(), 0) };
+        assert_eq!(ended, self.0);
+    }
 }

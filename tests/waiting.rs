@@ -4,14 +4,13 @@ mod common;
 
 use common::frames;
 use common::process::thread_cpu_time;
+use common::signals::{break_target, do_nothing, with_signals, SetTarget};
 use common::{data, small_ring, Pktring, LIMIT_MS, VERSIONS};
 use netns::{isolated, link, PlainSocket};
 use pktring::capi::geometry::{PKTRING_RX, PKTRING_TX, PKTRING_V2, PKTRING_V3};
 use pktring::capi::handle::Handle;
-use pktring::capi::wait::pktring_breakloop;
 use pktring::frame::Frame;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -156,49 +155,6 @@ fn a_breakloop_from_another_thread_is_never_lost() {
     });
 }
 
-static TARGET: AtomicPtr<Handle> = AtomicPtr::new(std::ptr::null_mut());
-
-extern "C" fn break_target(_: i32) {
-    // SAFETY: NULL, or the handle of the test, which is open for as long as it is set.
-    unsafe { pktring_breakloop(TARGET.load(Ordering::Acquire)) };
-}
-
-extern "C" fn do_nothing(_: i32) {}
-
-/// Signal handlers belong to the process: one test at a time may set them.
-static SIGNALS: Mutex<()> = Mutex::new(());
-
-/// Sends SIGUSR1, handled by `handler`, to the thread that runs `body` until it has ended.
-fn with_signals<R>(handler: extern "C" fn(i32), every: Duration, body: impl FnOnce() -> R) -> R {
-    let _one = SIGNALS
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    // SAFETY: a handler that only does what is allowed in one; no SA_RESTART.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = handler as *const () as usize;
-        assert_eq!(
-            libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut()),
-            0
-        );
-    }
-    // SAFETY: no preconditions.
-    let me = unsafe { libc::pthread_self() } as usize;
-    let done = std::sync::atomic::AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Acquire) {
-                thread::sleep(every);
-                // SAFETY: the thread lives until this scope ends.
-                unsafe { libc::pthread_kill(me as libc::pthread_t, libc::SIGUSR1) };
-            }
-        });
-        let result = body();
-        done.store(true, Ordering::Release);
-        result
-    })
-}
-
 #[test]
 fn a_breakloop_from_a_signal_handler_ends_a_wait_without_limit() {
     for_each_version(|handle, _, name| {
@@ -210,21 +166,6 @@ fn a_breakloop_from_a_signal_handler_ends_a_wait_without_limit() {
             });
         }
     });
-}
-
-struct SetTarget;
-
-impl SetTarget {
-    fn new(handle: &Pktring) -> SetTarget {
-        TARGET.store(handle.raw(), Ordering::Release);
-        SetTarget
-    }
-}
-
-impl Drop for SetTarget {
-    fn drop(&mut self) {
-        TARGET.store(std::ptr::null_mut(), Ordering::Release);
-    }
 }
 
 #[test]

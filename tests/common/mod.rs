@@ -5,6 +5,7 @@
 
 pub mod frames;
 pub mod process;
+pub mod signals;
 
 use pktring::capi::block::{pktring_next_block, pktring_release_block};
 use pktring::capi::config::*;
