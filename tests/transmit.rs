@@ -5,6 +5,7 @@ mod common;
 
 use common::frames::{self, frame_of_length, EXPERIMENT};
 use common::process::thread_cpu_time;
+use common::signals::{break_target, do_nothing, with_signals, SetTarget};
 use common::{write, Failure, Pktring, METHODS, VERSIONS};
 use netns::{isolated, link, throttle, PlainSocket, Tap, Throttle};
 use pktring::capi::config::{PKTRING_TX_METHOD_COPY, PKTRING_TX_METHOD_RING};
@@ -153,6 +154,7 @@ fn lengths_that_the_kernel_would_refuse_do_not_reach_it() {
             assert!(plain.send(&tagged).is_err(), "the kernel agrees");
             tagged[12..14].copy_from_slice(&[0x81, 0x00]);
             write(&slot, &tagged);
+            assert_eq!(errno(handle.commit(&slot, 1519)), libc::EMSGSIZE);
             handle.commit(&slot, 1518).unwrap();
             let shortest = frame_of_length(2, 60)[..14].to_vec();
             assert!(handle.put(&shortest, 1).unwrap());
@@ -164,6 +166,53 @@ fn lengths_that_the_kernel_would_refuse_do_not_reach_it() {
             assert_eq!(packet.data[12..], tagged[16..]);
             receives(&peer, &[shortest, frame_of_length(3, 1514)]);
         }
+    });
+}
+
+#[test]
+fn a_slot_smaller_than_the_mtu_takes_exactly_what_it_has_room_for() {
+    isolated(|| {
+        let peer = wire();
+        for (way, name) in ways() {
+            let handle = with_ring("va", way, &common::ring(4096, 4, 1024)).activate();
+            let slot = handle.reserve().unwrap().unwrap();
+            let header = if way.version == PKTRING_V3 { 48 } else { 32 };
+            let room = 1024 - header;
+            assert_eq!(slot.capacity, room, "{name}");
+            for length in [room + 1, 1024, 1025, 1514] {
+                let failure = handle.commit(&slot, length).unwrap_err();
+                assert_eq!(failure.errno, libc::EMSGSIZE, "{name} {length}");
+                assert!(failure.text.contains(&room.to_string()), "{failure:?}");
+            }
+            let all = [room, room - 1].map(|length| frame_of_length(1, length as usize));
+            write(&slot, &all[0]);
+            handle.commit(&slot, room).unwrap();
+            assert!(handle.put(&all[1], 1).unwrap());
+            assert_eq!(handle.flush(1000), Ok(0));
+            receives(&peer, &all);
+        }
+    });
+}
+
+#[test]
+fn a_frame_of_more_pages_than_the_kernel_can_send_is_refused_alone() {
+    isolated(|| {
+        let peer = wire();
+        let way = Way::from(PKTRING_V2);
+        let handle = with_ring("va", way, &common::ring(1 << 17, 4, 1 << 17));
+        // SAFETY: the handle is open.
+        let code = unsafe { pktring_set_vnet_header(handle.raw(), 10) };
+        handle.result(code).unwrap();
+        let handle = handle.activate();
+        // With a virtio_net header the MTU is no limit; 17 pages are one.
+        let long = vec![0; 100_000];
+        let with_header = |number| [vec![0; 10], frames::frame(number)].concat();
+        assert!(handle.put(&with_header(0), 0).unwrap());
+        assert!(handle.put(&long, 1).unwrap());
+        assert!(handle.put(&with_header(2), 2).unwrap());
+        assert_eq!(handle.flush(5000), Ok(0));
+        assert_eq!(done(&handle), [(0, 0), (1, -libc::EFAULT), (2, 0)]);
+        receives(&peer, &[frames::frame(0), frames::frame(2)]);
     });
 }
 
@@ -492,6 +541,101 @@ fn the_end_of_the_interface_is_told_and_close_does_not_wait_for_it() {
     });
 }
 
+/// A handle of which every slot is reserved: a wait for room has nothing to wait for but trouble.
+fn all_reserved(way: Way) -> Pktring {
+    let handle = with_ring("va", way, &common::ring(4096, 1, 2048)).activate();
+    while handle.reserve().unwrap().is_some() {}
+    handle
+}
+
+#[test]
+fn the_end_of_the_interface_wakes_a_wait_for_room() {
+    isolated(|| {
+        for (way, name) in ways() {
+            let _peer = wire();
+            let handle = all_reserved(way);
+            std::thread::scope(|scope| {
+                let waiter = scope.spawn(|| handle.wait(PKTRING_TX, -1));
+                std::thread::sleep(SECOND / 20);
+                link::delete("va").unwrap();
+                let begin = Instant::now();
+                let failure = waiter.join().unwrap().unwrap_err();
+                assert_eq!(failure.errno, libc::ENODEV, "{name}");
+                assert!(begin.elapsed() < 10 * SECOND, "{name}");
+            });
+        }
+    });
+}
+
+#[test]
+fn an_interface_that_moves_to_another_namespace_is_gone_for_a_sender_too() {
+    isolated(|| {
+        for (way, name) in ways() {
+            let _peer = wire();
+            let handle = sender("va", way);
+            assert!(handle.put(&frames::frame(0), 0).unwrap());
+            let elsewhere = netns::Netns::new().unwrap();
+            link::move_to("va", &elsewhere).unwrap();
+            for _ in 0..2 {
+                assert_eq!(errno(handle.flush(1000)), libc::ENODEV, "{name}");
+            }
+            let stats = handle.stats();
+            assert_eq!((stats.tx_frames, stats.tx_in_flight), (0, 1), "{name}");
+            let _ = link::delete("vb");
+        }
+    });
+}
+
+#[test]
+fn a_new_name_changes_nothing_for_a_sender() {
+    isolated(|| {
+        let peer = wire();
+        for ((way, name), round) in ways().zip(0..) {
+            let (old, new) = match round % 2 {
+                0 => ("va", "vc"),
+                _ => ("vc", "va"),
+            };
+            let handle = sender(old, way);
+            let all = [frames::frame(1), frames::frame(2), frame_of_length(3, 1518)];
+            assert!(handle.put(&all[0], 0).unwrap());
+            link::rename(old, new).unwrap();
+            assert!(handle.put(&all[1], 1).unwrap());
+            // The MTU is asked by the name that the interface has now.
+            link::set_mtu(new, 1700).unwrap();
+            link::set_mtu("vb", 1700).unwrap();
+            assert!(handle.put(&all[2], 2).unwrap(), "{name}");
+            assert_eq!(handle.flush(1000), Ok(0), "{name}");
+            receives(&peer, &all);
+            link::set_mtu(new, 1500).unwrap();
+        }
+    });
+}
+
+#[test]
+fn frames_in_a_queue_when_the_link_goes_down_are_thrown_away_by_it_and_come_back_as_sent() {
+    isolated(|| {
+        let peer = wire();
+        for (version, name) in VERSIONS {
+            throttle("va", TEN_A_SECOND).unwrap();
+            let handle = sender("va", version);
+            let all: Vec<_> = (0..16).map(|n| frame_of_length(n, 1000)).collect();
+            put_all(&handle, &all);
+            assert!(handle.flush(0).unwrap() >= 14, "{name}");
+            flap();
+            // The kernel does not tell what a queue loses once it was given it.
+            assert_eq!(handle.flush(1000), Ok(0), "{name}");
+            assert_eq!(done(&handle), all_sent(0..16), "{name}");
+            netns::unthrottle("va").unwrap();
+            let mut came = 0;
+            while let Some(packet) = arrived(&peer, SECOND / 20) {
+                assert!(packet.data == all[came], "{name}");
+                came += 1;
+            }
+            assert!((1..=2).contains(&came), "{name}: {came}");
+        }
+    });
+}
+
 /// A bucket that lets out a frame of 1000 bytes every 100 ms.
 const TEN_A_SECOND: Throttle = Throttle {
     rate: 10_000,
@@ -551,6 +695,66 @@ fn close_waits_a_second_and_tells_what_it_left_which_is_sent_all_the_same() {
             assert!(took >= SECOND && took < 2 * SECOND, "{took:?}");
             receives(&peer, &all);
         }
+    });
+}
+
+#[test]
+fn signals_neither_end_nor_prolong_a_flush_or_a_close() {
+    isolated(|| {
+        let peer = wire();
+        throttle("va", TEN_A_SECOND).unwrap();
+        for (version, name) in VERSIONS {
+            let handle = sender("va", version);
+            let all: Vec<_> = (0..20).map(|n| frame_of_length(n, 1000)).collect();
+            put_all(&handle, &all);
+            let left = with_signals(do_nothing, Duration::from_millis(1), || {
+                let begin = Instant::now();
+                let left = handle.flush(300).unwrap();
+                let took = begin.elapsed();
+                assert!(took >= Duration::from_millis(300), "{name}: {took:?}");
+                assert!(took < SECOND, "{name}: {took:?}");
+                left as u64
+            });
+            // What the statuses tell as sent is on the wire.
+            let stats = handle.stats();
+            assert!((1..20).contains(&left), "{name}: {left}");
+            assert_eq!((stats.tx_frames, stats.tx_in_flight), (20 - left, left));
+            let sent = &all[..20 - left as usize];
+            for frame in sent {
+                let packet = arrived(&peer, Duration::ZERO).expect("a frame told as sent");
+                assert!(packet.data == *frame, "{name}");
+            }
+            with_signals(do_nothing, Duration::from_millis(1), || {
+                let begin = Instant::now();
+                let left = handle.close();
+                let took = begin.elapsed();
+                assert!((1..10).contains(&left), "{name}: {left}");
+                assert!(took >= SECOND && took < 2 * SECOND, "{name}: {took:?}");
+            });
+            receives(&peer, &all[sent.len()..]);
+        }
+    });
+}
+
+#[test]
+fn a_breakloop_from_a_signal_handler_ends_a_flush_without_limit() {
+    isolated(|| {
+        let peer = wire();
+        throttle("va", TEN_A_SECOND).unwrap();
+        let handle = sender("va", PKTRING_V2);
+        let all: Vec<_> = (0..20).map(|n| frame_of_length(n, 1000)).collect();
+        put_all(&handle, &all);
+        let target = SetTarget::new(&handle);
+        with_signals(break_target, SECOND / 20, || {
+            assert_eq!(errno(handle.flush(-1)), libc::ECANCELED);
+        });
+        drop(target);
+        assert!(handle.stats().tx_in_flight > 10);
+        // One that came after the flush had ended is told by the next.
+        let next = handle.flush(-1);
+        assert!(next == Ok(0) || errno(next) == libc::ECANCELED);
+        assert_eq!(handle.flush(-1), Ok(0));
+        receives(&peer, &all);
     });
 }
 
