@@ -325,3 +325,24 @@ fn blocks_need_a_v3_ring() {
         assert!(failure.text.contains("TPACKET_V3"), "{}", failure.text);
     });
 }
+
+#[test]
+fn a_ring_of_one_block_drops_while_that_is_held_and_goes_on_when_it_is_back() {
+    isolated(|| {
+        link::veth("va", "vb").unwrap();
+        let sender = PlainSocket::sender("va").unwrap();
+        let handle = capture(&quick_ring(1));
+        for round in 0..20 {
+            sender.send(&frames::frame(round)).unwrap();
+            let block = handle.take_block();
+            assert_eq!(walk(&block), [frames::frame(round)]);
+            for number in 100..103 {
+                sender.send(&frames::frame(number)).unwrap();
+            }
+            assert_eq!(handle.next_block().unwrap_err().errno, libc::EBUSY);
+            assert_eq!(handle.stats().dropped, 3 * (round + 1));
+            assert_eq!(walk(&block), [frames::frame(round)]);
+            handle.release_block(&block).unwrap();
+        }
+    });
+}

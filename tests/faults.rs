@@ -3,10 +3,11 @@
 mod common;
 mod inject;
 
-use common::{frames, process::thread_cpu_time, ring, small_ring, Pktring};
+use common::{data, frames, process::thread_cpu_time, ring, small_ring, Pktring, VERSIONS};
 use netns::{isolated, link, throttle, PlainSocket, Throttle};
-use pktring::capi::geometry::{PKTRING_RX, PKTRING_TX, PKTRING_V2, PKTRING_V3};
+use pktring::capi::geometry::{PKTRING_RX, PKTRING_TX, PKTRING_V1, PKTRING_V2, PKTRING_V3};
 use pktring::capi::handle::Handle;
+use pktring::capi::stats::PKTRING_UNAVAILABLE;
 use pktring::capi::wait::pktring_wait;
 use std::cell::Cell;
 use std::ptr::null_mut;
@@ -45,34 +46,62 @@ fn a_flooded_error_queue_neither_ends_a_wait_nor_makes_it_spin() {
             }
         }
         assert_eq!(handle.flush(1000), Ok(0));
-        let before = thread_cpu_time();
-        assert_eq!(handle.wait_rx(400), Ok(0));
-        let took = thread_cpu_time() - before;
-        assert!(
-            took < Duration::from_millis(100),
-            "{took:?} of processor time"
-        );
+        rests("to receive", || {
+            assert_eq!(handle.wait_rx(400), Ok(0));
+        });
+        // While it goes on, too: each frame wakes the sleeper, and none ends the wait.
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 500..700 {
+                    let frame = frames::frame_of_length(number, 100);
+                    assert!(handle.put(&frame, number).unwrap());
+                    assert_eq!(handle.flush(1000), Ok(0));
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+            rests("while frames are sent", || {
+                assert_eq!(handle.wait_rx(400), Ok(0));
+            });
+        });
+        let slots: Vec<_> = std::iter::from_fn(|| handle.reserve().unwrap()).collect();
+        rests("for room to send", || {
+            assert_eq!(handle.wait(PKTRING_TX, 400), Ok(0));
+        });
+        slots.iter().for_each(|slot| drop(handle.abort(slot)));
         PlainSocket::sender("va")
             .unwrap()
             .send(&frames::frame(1))
             .unwrap();
         let frame = handle.take_own();
         handle.release(&frame).unwrap();
-        assert_eq!(handle.stats().tx_frames, 500);
+        assert_eq!(handle.stats().tx_frames, 700);
     });
+}
+
+/// Runs a wait of 400 ms, which must not spin.
+fn rests(what: &str, wait: impl FnOnce()) {
+    let before = thread_cpu_time();
+    wait();
+    let took = thread_cpu_time() - before;
+    println!("a wait {what} of 400 ms: {took:?} of processor time");
+    assert!(took < Duration::from_millis(100), "{what}: {took:?}");
 }
 
 #[test]
 fn statistics_go_on_where_32_bits_end() {
     isolated(|| {
         link::veth("va", "vb").unwrap();
-        for version in [PKTRING_V2, PKTRING_V3] {
+        for (version, name) in VERSIONS {
             let handle = Pktring::capture("vb", version, &small_ring(version, 64));
-            let (packets, drops) = (u32::MAX, u32::MAX - 1);
+            let counters = [u32::MAX, u32::MAX - 1, u32::MAX - 2];
             for reads in 1..=3 {
-                let stats = inject::with_statistics(packets, drops, || handle.stats());
-                assert_eq!(stats.received, reads * u64::from(packets));
-                assert_eq!(stats.dropped, reads * u64::from(drops));
+                let stats = inject::with_statistics(counters, || handle.stats());
+                let [packets, drops, freezes] = counters.map(|count| reads * u64::from(count));
+                assert_eq!((stats.received, stats.dropped), (packets, drops), "{name}");
+                match version {
+                    PKTRING_V3 => assert_eq!(stats.freezes, freezes),
+                    _ => assert_eq!(stats.freezes, PKTRING_UNAVAILABLE, "{name}"),
+                }
             }
         }
     });
@@ -168,5 +197,64 @@ fn a_breakloop_event_whose_request_was_taken_before_does_not_make_a_flush_spin()
         assert!((1..20).contains(&sleeps), "{sleeps} sleeps");
         netns::unthrottle("vb").unwrap();
         assert_eq!(handle.flush(1000), Ok(0));
+    });
+}
+
+#[test]
+fn a_jumbo_frame_is_cut_at_the_slot_and_tells_its_length() {
+    isolated(|| {
+        link::veth("va", "vb").unwrap();
+        for end in ["va", "vb"] {
+            link::set_mtu(end, 9000).unwrap();
+        }
+        let sender = PlainSocket::sender("va").unwrap();
+        for (version, name) in VERSIONS {
+            // The space behind the headers of a slot of 2 KiB, or of a block of 4 KiB.
+            let room = match version {
+                PKTRING_V3 => 4096 - 48 - 82,
+                _ => 2048 - 66,
+            };
+            let handle = Pktring::open("vb")
+                .version(version)
+                .filter(&frames::own_only())
+                .ring(PKTRING_RX, &small_ring(version, 16))
+                .activate();
+            for (number, length) in (0..).zip([9014, 60, room + 1, room, room - 1].repeat(20)) {
+                let sent = frames::frame_of_length(number, length);
+                sender.send(&sent).unwrap();
+                let frame = handle.take();
+                assert_eq!(frame.len as usize, length, "{name}");
+                assert_eq!(frame.caplen as usize, length.min(room), "{name}");
+                assert!(data(&frame) == &sent[..length.min(room)], "{name}");
+                handle.release(&frame).unwrap();
+            }
+            let stats = handle.stats();
+            assert_eq!((stats.frames, stats.dropped, stats.corrupt), (100, 0, 0));
+        }
+    });
+}
+
+#[test]
+fn slots_without_room_for_data_tell_the_length_of_frames_alone() {
+    isolated(|| {
+        link::veth("va", "vb").unwrap();
+        let sender = PlainSocket::sender("va").unwrap();
+        for version in [PKTRING_V1, PKTRING_V2] {
+            // The kernel puts the data of a frame at byte 66.
+            let handle = Pktring::open("vb")
+                .version(version)
+                .filter(&frames::own_only())
+                .ring(PKTRING_RX, &ring(4096, 2, 64))
+                .activate();
+            for number in 0..500 {
+                let sent = frames::frame(number);
+                sender.send(&sent).unwrap();
+                let frame = handle.take();
+                assert_eq!((frame.len as usize, frame.caplen), (sent.len(), 0));
+                handle.release(&frame).unwrap();
+            }
+            let stats = handle.stats();
+            assert_eq!((stats.frames, stats.dropped, stats.corrupt), (500, 0, 0));
+        }
     });
 }

@@ -123,6 +123,38 @@ fn what_is_left_to_do_on_a_frame_is_told() {
 }
 
 #[test]
+fn a_segment_of_64_kib_is_cut_at_a_smaller_slot_and_tells_its_length() {
+    isolated(|| {
+        let Some(tap) = tap() else { return };
+        let large = ip(6, 14 + 65_535);
+        for (version, vnet, caplen) in [
+            (PKTRING_V1, 0, 2048 - 66),
+            (PKTRING_V2, 0, 2048 - 66),
+            (PKTRING_V1, 12, 2048 - 66 - 12),
+            (PKTRING_V2, 12, 2048 - 66 - 12),
+            // A block has room for whatever comes, if it is large enough.
+            (PKTRING_V3, 0, large.len()),
+            (PKTRING_V3, 12, large.len()),
+        ] {
+            let handle = open("tp", version, vnet, ring(1 << 17, 2, 2048));
+            for number in 0..15 {
+                arrive(&tap, TSO, &large);
+                let held = handle.typed(0x0800);
+                assert_eq!(held.frame.len as usize, large.len());
+                assert_eq!(held.frame.caplen as usize, caplen, "{version} {vnet}");
+                assert!(held.data() == &large[..caplen]);
+                assert_ne!(held.frame.status & PKTRING_STATUS_GSO_TCP, 0);
+                drop(held);
+                // What comes behind it is whole.
+                arrive(&tap, Vnet::default(), &numbered(number, 1514));
+                let held = handle.own();
+                assert_eq!(held.data(), numbered(number, 1514));
+            }
+        }
+    });
+}
+
+#[test]
 fn a_tag_put_back_moves_the_checksum_along() {
     isolated(|| {
         let Some(tap) = tap() else { return };

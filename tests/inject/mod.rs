@@ -6,6 +6,7 @@
 #![allow(dead_code)]
 
 use std::cell::{Cell, RefCell};
+use std::mem::size_of_val;
 use std::os::raw::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
 
 /// More calls than any step makes; of what makes more, the first are known.
@@ -21,8 +22,8 @@ thread_local! {
     static BEFORE_WRITE: Cell<Option<fn()>> = const { Cell::new(None) };
     /// The option, by level and number, that is accepted and ignored.
     static IGNORED: Cell<Option<(c_int, c_int)>> = const { Cell::new(None) };
-    /// What PACKET_STATISTICS answers in the kernel's stead: packets and drops.
-    static STATISTICS: Cell<Option<[c_uint; 2]>> = const { Cell::new(None) };
+    /// What PACKET_STATISTICS answers in the kernel's stead: packets, drops, and with V3 freezes.
+    static STATISTICS: Cell<Option<[c_uint; 3]>> = const { Cell::new(None) };
 }
 
 /// Runs `body` and returns its result with the names of the system calls that it made.
@@ -62,8 +63,8 @@ fn run<T>(failure: Option<(usize, c_int)>, body: impl FnOnce() -> T) -> (T, Vec<
 }
 
 /// Runs `body` with a kernel that has counted so much since it was asked last.
-pub fn with_statistics<T>(packets: c_uint, drops: c_uint, body: impl FnOnce() -> T) -> T {
-    STATISTICS.set(Some([packets, drops]));
+pub fn with_statistics<T>(counters: [c_uint; 3], body: impl FnOnce() -> T) -> T {
+    STATISTICS.set(Some(counters));
     let result = body();
     STATISTICS.set(None);
     result
@@ -236,12 +237,14 @@ pub unsafe extern "C" fn getsockopt(
     if fails("getsockopt") {
         return -1;
     }
-    // SAFETY: the caller's arguments; statistics start with two 32-bit counters.
+    // SAFETY: the caller's arguments; statistics are as many 32-bit counters as their length says,
+    // three at most.
     unsafe {
         let result = libc::syscall(libc::SYS_getsockopt, fd, level, name, value, len) as c_int;
         if (level, name) == (libc::SOL_PACKET, libc::PACKET_STATISTICS) {
             if let Some(counters) = STATISTICS.get() {
-                value.cast::<[c_uint; 2]>().write_unaligned(counters);
+                let bytes = (*len as usize).min(size_of_val(&counters));
+                value.copy_from(counters.as_ptr().cast(), bytes);
             }
         }
         result
