@@ -283,7 +283,7 @@ fn as_longer<T: Copy>(value: &T, size: usize) -> Bytes {
     let mut bytes = Bytes([0; 512]);
     // SAFETY: T is a plain C struct without padding and shorter than the bytes.
     unsafe { bytes.0.as_mut_ptr().cast::<T>().write(*value) };
-    bytes.0[..8].copy_from_slice(&size.to_ne_bytes());
+    bytes.0[..size_of::<usize>()].copy_from_slice(&size.to_ne_bytes());
     bytes
 }
 
@@ -326,7 +326,7 @@ fn structs_are_taken_shorter_never_than_the_first_and_longer_with_a_tail_of_zero
             failure.contains(&format!("pktring_ring.size is {size}")),
             "{failure}"
         );
-        assert!(failure.contains("40 bytes"), "{failure}");
+        assert!(failure.contains(&format!(" {SIZE} bytes")), "{failure}");
     }
     let reserved = pktring_ring {
         reserved: 1,

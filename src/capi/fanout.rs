@@ -59,7 +59,7 @@ pub struct pktring_fanout {
 // SAFETY: repr(C), integers only, size first.
 unsafe impl Sized for pktring_fanout {
     const NAME: &'static str = "pktring_fanout";
-    const LEAST: usize = 24;
+    const LEAST: usize = sized::length::<u32>(16);
 }
 
 /// What a group that rolls over did, see pktring_fanout_stats().
@@ -80,7 +80,7 @@ pub struct pktring_fanout_stats {
 // SAFETY: repr(C), integers only, size first.
 unsafe impl Sized for pktring_fanout_stats {
     const NAME: &'static str = "pktring_fanout_stats";
-    const LEAST: usize = 32;
+    const LEAST: usize = sized::length::<u64>(24);
 }
 
 /// Makes the handle a member of a fanout group when it is activated (PACKET_FANOUT).

@@ -70,7 +70,7 @@ pub struct pktring_ring {
 // SAFETY: repr(C), integers only, size first.
 unsafe impl Sized for pktring_ring {
     const NAME: &'static str = "pktring_ring";
-    const LEAST: usize = 40;
+    const LEAST: usize = sized::length::<u32>(32);
 }
 
 /// What a ring is to be planned for, see pktring_ring_fit().
@@ -99,7 +99,7 @@ pub struct pktring_budget {
 // SAFETY: repr(C), integers only, size first.
 unsafe impl Sized for pktring_budget {
     const NAME: &'static str = "pktring_budget";
-    const LEAST: usize = 40;
+    const LEAST: usize = sized::length::<u64>(32);
 }
 
 impl pktring_ring {

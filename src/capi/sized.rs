@@ -1,7 +1,7 @@
 //! Structs that grow: their first field is their size as the caller's header knew it.
 
 use crate::error::{invalid, Error, Result};
-use std::mem::size_of;
+use std::mem::{align_of, size_of};
 
 /// Plain C structs that start with `size_t size`.
 ///
@@ -12,6 +12,12 @@ pub(super) unsafe trait Sized: Copy + Default {
     const NAME: &'static str;
     /// Bytes of the first version of this struct, which is the least that is accepted.
     const LEAST: usize;
+}
+
+/// Bytes of a struct: its size, then fields of `rest` bytes together, the first of which is a `T`.
+pub(super) const fn length<T>(rest: usize) -> usize {
+    let align = align_of::<T>();
+    (size_of::<usize>() + align - 1) / align * align + rest
 }
 
 /// Copies a caller's struct. Fields that its header did not have are zero, which is every

@@ -52,7 +52,7 @@ pub struct pktring_stats {
 // SAFETY: repr(C), integers only, size first.
 unsafe impl Sized for pktring_stats {
     const NAME: &'static str = "pktring_stats";
-    const LEAST: usize = 112;
+    const LEAST: usize = sized::length::<u64>(104);
 }
 
 /// Value of a counter that this kernel or ring does not have.

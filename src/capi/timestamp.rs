@@ -38,7 +38,7 @@ pub struct pktring_hwtstamp {
 // SAFETY: repr(C), integers only, size first.
 unsafe impl Sized for pktring_hwtstamp {
     const NAME: &'static str = "pktring_hwtstamp";
-    const LEAST: usize = 24;
+    const LEAST: usize = sized::length::<u32>(16);
 }
 
 /// Chooses where timestamps come from (PACKET_TIMESTAMP, SO_TIMESTAMPING).
