@@ -22,6 +22,7 @@ use crate::session::Session;
 use crate::sys::call::{Errno, PacketSocket};
 use crate::timestamp::Timestamps;
 use crate::wait::Interrupt;
+use std::mem::size_of;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A handle's working parts.
@@ -178,12 +179,33 @@ fn set_version(socket: &PacketSocket, version: Version) -> Result<()> {
         Version::V2 => libc::tpacket_versions::TPACKET_V2,
         Version::V3 => libc::tpacket_versions::TPACKET_V3,
     };
+    if version == Version::V1 {
+        check_v1_width(socket)?;
+    }
     set_verified(
         socket,
         libc::PACKET_VERSION,
         number as i32,
         "PACKET_VERSION",
     )
+}
+
+/// V1 headers begin with an `unsigned long` of the kernel's, which need not be that of this program.
+fn check_v1_width(socket: &PacketSocket) -> Result<()> {
+    // Asked with 0, which is TPACKET_V1. Linux before 2.6.27 has no answer.
+    let kernels = match size_of::<usize>() {
+        4 => socket.get_int(libc::PACKET_HDRLEN).ok(),
+        _ => None,
+    };
+    match kernels {
+        Some(length) if length as usize != size_of::<libc::tpacket_hdr>() => {
+            Err(Error::Unsupported(
+                "TPACKET_V1 rings of a 64-bit kernel are not for 32-bit programs; use PKTRING_V2 or \
+                 PKTRING_V3",
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Sets an option and reads it back: some are accepted at the wrong moment and ignored.

@@ -104,6 +104,9 @@ pub(super) unsafe fn adjust(
 /// Chooses the TPACKET version (PACKET_VERSION). Set it before the rings, which are checked
 /// against it.
 ///
+/// V1 rings have a word of the kernel's width in them: in a 32-bit program on a 64-bit kernel
+/// pktring_activate() refuses them with -EOPNOTSUPP.
+///
 /// @param handle   a handle that is not active
 /// @param version  PKTRING_V1, PKTRING_V2 or PKTRING_V3 (default)
 /// @return 0; -EINVAL for another value; -EBUSY when active; -EFAULT when handle is NULL
