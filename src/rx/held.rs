@@ -41,7 +41,9 @@ impl<'a> HeldFrame<'a> {
     /// What the header says now.
     pub fn header(&self) -> Option<Header> {
         match self.version {
-            Version::V1 => self.view.v1_header(self.at, self.view.u32(self.at)?),
+            Version::V1 => self
+                .view
+                .v1_header(self.at, self.view.u32(self.at + v1::STATUS_LOW)?),
             Version::V2 => self.view.v2_header(self.at, self.view.u32(self.at)?),
             Version::V3 => self.view.v3_header(self.at),
         }
@@ -103,7 +105,7 @@ impl<'a> HeldFrame<'a> {
     /// Writes the fields that tell where the frame is, and its status.
     pub fn set_header(&self, header: &Header) {
         let (status, len, snaplen, mac) = match self.version {
-            Version::V1 => (v1::STATUS, v1::LEN, v1::SNAPLEN, v1::MAC),
+            Version::V1 => (v1::STATUS_LOW, v1::LEN, v1::SNAPLEN, v1::MAC),
             Version::V2 => (v2::STATUS, v2::LEN, v2::SNAPLEN, v2::MAC),
             Version::V3 => (v3::STATUS, v3::LEN, v3::SNAPLEN, v3::MAC),
         };

@@ -5,6 +5,7 @@
 //! as the reference: every offset here is checked against them when the crate is compiled.
 
 use libc::{sockaddr_ll, tpacket2_hdr, tpacket3_hdr, tpacket_hdr, tpacket_req, tpacket_req3};
+use std::os::raw::c_ulong;
 
 /// Headers and frames start at multiples of this many bytes (`TPACKET_ALIGNMENT`).
 pub const ALIGNMENT: usize = 16;
@@ -20,8 +21,14 @@ pub const SLL_LEN: usize = 20;
 /// TPACKET_V1 frame header: `struct tpacket_hdr`. Its status is an `unsigned long`.
 pub mod v1 {
     /// Bytes of the status word.
-    pub const STATUS_LEN: usize = std::mem::size_of::<std::os::raw::c_ulong>();
+    pub const STATUS_LEN: usize = std::mem::size_of::<super::c_ulong>();
     pub const STATUS: usize = 0;
+    /// Where the 32 bits of the status are that all its flags are in.
+    pub const STATUS_LOW: usize = if cfg!(target_endian = "big") {
+        STATUS_LEN - 4
+    } else {
+        0
+    };
     pub const LEN: usize = STATUS_LEN;
     pub const SNAPLEN: usize = STATUS_LEN + 4;
     pub const MAC: usize = STATUS_LEN + 8;
@@ -102,8 +109,8 @@ pub struct MembershipRequest {
 }
 const _: () = assert!(std::mem::size_of::<MembershipRequest>() == 40);
 
-// The checks. Each header is written with a different number in every field and then looked at
-// as bytes: a number found at the offset named above proves that the field stands there.
+// The checks. Each header is written with a different number in every field, its low byte first, and
+// then looked at as bytes: a number found at the offset named above proves that the field stands there.
 // (`offset_of!` would say it directly, but needs a newer compiler than this crate promises.)
 macro_rules! assert_at {
     ($bytes:ident, $value:expr, $($offset:expr),+ $(,)?) => {{
@@ -122,16 +129,15 @@ const _: () = {
     assert!(std::mem::size_of::<tpacket3_hdr>() == v3::SLL);
 };
 
-#[cfg(target_endian = "little")]
 const _: () = {
     let header = tpacket_hdr {
-        tp_status: 1,
-        tp_len: 2,
-        tp_snaplen: 3,
-        tp_mac: 4,
-        tp_net: 5,
-        tp_sec: 6,
-        tp_usec: 7,
+        tp_status: c_ulong::to_le(1),
+        tp_len: u32::to_le(2),
+        tp_snaplen: u32::to_le(3),
+        tp_mac: u16::to_le(4),
+        tp_net: u16::to_le(5),
+        tp_sec: u32::to_le(6),
+        tp_usec: u32::to_le(7),
     };
     const SIZE: usize = std::mem::size_of::<tpacket_hdr>();
     // SAFETY: only the bytes at field offsets are looked at below, and those are initialised.
@@ -152,18 +158,17 @@ const _: () = {
     assert_at!(b, 1, 0, 1, 2, 3, 4, 5, 6);
 };
 
-#[cfg(target_endian = "little")]
 const _: () = {
     let header = tpacket2_hdr {
-        tp_status: 1,
-        tp_len: 2,
-        tp_snaplen: 3,
-        tp_mac: 4,
-        tp_net: 5,
-        tp_sec: 6,
-        tp_nsec: 7,
-        tp_vlan_tci: 8,
-        tp_vlan_tpid: 9,
+        tp_status: u32::to_le(1),
+        tp_len: u32::to_le(2),
+        tp_snaplen: u32::to_le(3),
+        tp_mac: u16::to_le(4),
+        tp_net: u16::to_le(5),
+        tp_sec: u32::to_le(6),
+        tp_nsec: u32::to_le(7),
+        tp_vlan_tci: u16::to_le(8),
+        tp_vlan_tpid: u16::to_le(9),
         tp_padding: [0; 4],
     };
     // SAFETY: tpacket2_hdr is 32 bytes of integers without padding.
@@ -183,21 +188,20 @@ const _: () = {
     );
 };
 
-#[cfg(target_endian = "little")]
 const _: () = {
     let header = tpacket3_hdr {
-        tp_next_offset: 1,
-        tp_sec: 2,
-        tp_nsec: 3,
-        tp_snaplen: 4,
-        tp_len: 5,
-        tp_status: 6,
-        tp_mac: 7,
-        tp_net: 8,
+        tp_next_offset: u32::to_le(1),
+        tp_sec: u32::to_le(2),
+        tp_nsec: u32::to_le(3),
+        tp_snaplen: u32::to_le(4),
+        tp_len: u32::to_le(5),
+        tp_status: u32::to_le(6),
+        tp_mac: u16::to_le(7),
+        tp_net: u16::to_le(8),
         hv1: libc::tpacket_hdr_variant1 {
-            tp_rxhash: 9,
-            tp_vlan_tci: 10,
-            tp_vlan_tpid: 11,
+            tp_rxhash: u32::to_le(9),
+            tp_vlan_tci: u32::to_le(10),
+            tp_vlan_tpid: u16::to_le(11),
             tp_padding: 0,
         },
         tp_padding: [0; 8],
@@ -221,25 +225,24 @@ const _: () = {
     );
 };
 
-#[cfg(target_endian = "little")]
 const _: () = {
     let descriptor = libc::tpacket_block_desc {
         version: 0,
         offset_to_priv: 0,
         hdr: libc::tpacket_bd_header_u {
             bh1: libc::tpacket_hdr_v1 {
-                block_status: 1,
-                num_pkts: 2,
-                offset_to_first_pkt: 3,
-                blk_len: 4,
-                seq_num: 5,
+                block_status: u32::to_le(1),
+                num_pkts: u32::to_le(2),
+                offset_to_first_pkt: u32::to_le(3),
+                blk_len: u32::to_le(4),
+                seq_num: u64::to_le(5),
                 ts_first_pkt: libc::tpacket_bd_ts {
-                    ts_sec: 6,
-                    ts_usec: 7,
+                    ts_sec: u32::to_le(6),
+                    ts_usec: u32::to_le(7),
                 },
                 ts_last_pkt: libc::tpacket_bd_ts {
-                    ts_sec: 8,
-                    ts_usec: 9,
+                    ts_sec: u32::to_le(8),
+                    ts_usec: u32::to_le(9),
                 },
             },
         },
