@@ -17,6 +17,9 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![allow(missing_docs)]
 
+#[cfg(not(target_has_atomic = "64"))]
+compile_error!("libpktring counts in atomic words of 64 bits, which this target does not have");
+
 pub mod activate;
 #[allow(unsafe_code)]
 pub mod capi;

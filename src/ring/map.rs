@@ -499,11 +499,19 @@ impl View {
     }
 }
 
+#[cfg(all(target_arch = "x86", target_feature = "sse"))]
+use std::arch::x86;
 #[cfg(target_arch = "x86_64")]
+use std::arch::x86_64 as x86;
+
+#[cfg(any(
+    target_arch = "x86_64",
+    all(target_arch = "x86", target_feature = "sse")
+))]
 #[inline(always)]
 pub(crate) fn prefetch(p: *const u8) {
     // SAFETY: a prefetch is a hint; it reads nothing and faults on no address.
-    unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast()) };
+    unsafe { x86::_mm_prefetch::<{ x86::_MM_HINT_T0 }>(p.cast()) };
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -515,6 +523,10 @@ pub(crate) fn prefetch(p: *const u8) {
     }
 }
 
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    all(target_arch = "x86", target_feature = "sse")
+)))]
 #[inline(always)]
 pub(crate) fn prefetch(_: *const u8) {}

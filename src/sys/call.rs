@@ -457,10 +457,8 @@ unsafe fn timestamp(message: &libc::msghdr) -> Option<u64> {
         while let Some(header) = control.as_ref() {
             let kind = (header.cmsg_level, header.cmsg_type);
             if kind == (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS) {
-                let time = libc::CMSG_DATA(control)
-                    .cast::<libc::timespec>()
-                    .read_unaligned();
-                return Some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64);
+                let time = libc::CMSG_DATA(control).cast::<libc::timespec>();
+                return Some(nanoseconds(&time.read_unaligned()));
             }
             control = libc::CMSG_NXTHDR(message, control);
         }
@@ -680,7 +678,12 @@ fn clock_ns(clock: libc::clockid_t) -> u64 {
     };
     // SAFETY: the kernel writes one timespec.
     unsafe { libc::clock_gettime(clock, &mut now) };
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    nanoseconds(&now)
+}
+
+/// `time` in nanoseconds. Seconds of 32 bits are without a sign, which takes them from 2038 to 2106.
+pub(super) fn nanoseconds(time: &libc::timespec) -> u64 {
+    time.tv_sec as usize as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// Sleeps for `ns` nanoseconds, or less when a signal arrives.

@@ -1,6 +1,6 @@
 //! Timestamps: those of sent frames in the socket's error queue, and the NIC's own settings.
 
-use super::call::{Errno, PacketSocket};
+use super::call::{nanoseconds, Errno, PacketSocket};
 use std::mem::{size_of, MaybeUninit};
 use std::os::raw::c_int;
 
@@ -119,14 +119,13 @@ unsafe fn stamp(header: &libc::msghdr) -> Option<SendStamp> {
         }
     }
     let [software, _, hardware] = times?;
-    let ns = |time: libc::timespec| time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64;
-    let is_hardware = ns(hardware) != 0;
+    let is_hardware = nanoseconds(&hardware) != 0;
     Some(SendStamp {
         key: key?,
         time: if is_hardware {
-            ns(hardware)
+            nanoseconds(&hardware)
         } else {
-            ns(software)
+            nanoseconds(&software)
         },
         hardware: is_hardware,
     })
