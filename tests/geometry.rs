@@ -956,7 +956,7 @@ fn a_ring_that_does_not_fit_is_refused_whole_and_a_smaller_one_works_afterwards(
 fn limit_address_space(room: u64) {
     let used = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = used.split(' ').next().unwrap().parse().unwrap();
-    let most = pages * u64::from(PAGE) + room;
+    let most = (pages * u64::from(PAGE) + room) as libc::rlim_t;
     let limit = libc::rlimit {
         rlim_cur: most,
         rlim_max: most,

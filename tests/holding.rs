@@ -239,7 +239,7 @@ fn a_descriptor_that_nothing_was_written_to_is_refused() {
         let refuse_garbage = |held| {
             for byte in [0x00u8, 0xff, 0x7f, 0x80, 0xa5] {
                 // SAFETY: any bytes make a descriptor.
-                let garbage: Frame = unsafe { std::mem::transmute([byte; 64]) };
+                let garbage: Frame = unsafe { std::mem::transmute([byte; size_of::<Frame>()]) };
                 let refused = handle.release(&garbage).unwrap_err();
                 assert_eq!(refused.errno, libc::EINVAL, "{name}: bytes {byte:#x}");
                 assert_eq!(handle.stats().held, held, "{name}: bytes {byte:#x}");

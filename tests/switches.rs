@@ -366,7 +366,7 @@ fn without_locking(bytes: u64, body: impl FnOnce()) {
         capabilities(libc::SYS_capset, &mut header, &mut sets);
         assert_eq!(libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit), 0);
         let lower = libc::rlimit {
-            rlim_cur: bytes,
+            rlim_cur: bytes as libc::rlim_t,
             ..limit
         };
         assert_eq!(libc::setrlimit(libc::RLIMIT_MEMLOCK, &lower), 0);
