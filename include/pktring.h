@@ -20,6 +20,13 @@
 #define PKTRING_HOT_
 #endif
 
+/* Two functions have the name of the struct that they fill in, as stat() has. <pktring/inline.h>
+ * ends this. */
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
+
 /**
  * A capture or transmit handle: one packet socket with up to two rings. pktring_open() makes
  * one, pktring_close() ends it.

@@ -11,11 +11,16 @@ mod support;
 
 const C: [&str; 3] = ["c99", "c11", "c17"];
 const CPP: [&str; 4] = ["c++11", "c++14", "c++17", "c++20"];
-const WARNINGS: [&str; 6] = [
+const WARNINGS: [&str; 11] = [
     "-Wall",
     "-Wextra",
     "-Wpedantic",
     "-Wconversion",
+    "-Wsign-conversion",
+    "-Wshadow",
+    "-Wcast-align",
+    "-Wcast-qual",
+    "-Wundef",
     "-Werror",
     "-fsyntax-only",
 ];
@@ -23,6 +28,9 @@ const WARNINGS: [&str; 6] = [
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
+
+/// What users of C++ turn on besides.
+const CPP_WARNINGS: [&str; 2] = ["-Wold-style-cast", "-Wzero-as-null-pointer-constant"];
 
 /// A file for the compiler, named after the test.
 fn write(name: &str, text: &str) -> PathBuf {
@@ -91,7 +99,7 @@ fn the_header_stands_alone_in_every_standard_of_cpp() {
     let file = write("alone.cc", ALONE);
     for compiler in compilers(["g++", "clang++"]) {
         for standard in CPP {
-            accept(compiler, standard, &file, &["-Wold-style-cast"]);
+            accept(compiler, standard, &file, &CPP_WARNINGS);
         }
     }
 }
@@ -123,7 +131,7 @@ fn the_layer_stands_alone_in_cpp17_and_later() {
     let file = write("layer.cc", text);
     for compiler in compilers(["g++", "clang++"]) {
         for standard in ["c++17", "c++20"] {
-            accept(compiler, standard, &file, &["-Wold-style-cast"]);
+            accept(compiler, standard, &file, &CPP_WARNINGS);
         }
     }
 }

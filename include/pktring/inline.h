@@ -14,6 +14,11 @@
 #ifndef PKTRING_INLINE_H
 #define PKTRING_INLINE_H
 
+/* Begun in <pktring.h>. */
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
+
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,9 +39,11 @@
 extern "C" {
 #define PKTRING_CAST_(type, pointer) reinterpret_cast<type>(pointer)
 #define PKTRING_NUMBER_(type, number) static_cast<type>(number)
+#define PKTRING_NULL_ nullptr
 #else
 #define PKTRING_CAST_(type, pointer) ((type)(pointer))
 #define PKTRING_NUMBER_(type, number) ((type)(number))
+#define PKTRING_NULL_ NULL
 #endif
 
 /**
@@ -265,8 +272,9 @@ PKTRING_INLINE_ int pktring_iter_next(struct pktring_iter *it, struct pktring_fr
     frame->reserved1 = 0;
     frame->reserved2 = 0;
     /* The kernel aligns headers to 8 bytes; where corruption does not, the pointer still is. */
-    frame->addr = PKTRING_CAST_(const struct pktring_addr *,
-                                pktring_bytes_((at & ~UINT64_C(7)) + PKTRING_V3_ADDR_));
+    frame->addr = PKTRING_CAST_(
+        const struct pktring_addr *,
+        PKTRING_NUMBER_(uintptr_t, (at & ~UINT64_C(7)) + PKTRING_V3_ADDR_));
     frame->number = it->number - 1;
     return 1;
 }
@@ -286,7 +294,7 @@ PKTRING_INLINE_ const void *pktring_frame_part(const struct pktring_frame *frame
                                              uint32_t length)
 {
     if (offset > frame->caplen || length > frame->caplen - offset)
-        return NULL;
+        return PKTRING_NULL_;
     return frame->data + offset;
 }
 
@@ -296,13 +304,7 @@ PKTRING_INLINE_ const void *pktring_frame_part(const struct pktring_frame *frame
  * `frame->net - frame->mac`.
  */
 #define PKTRING_FRAME_AS(type, frame, offset) \
-    PKTRING_CAST_(const type *, PKTRING_BYTES_(pktring_frame_part((frame), (offset), sizeof(type))))
-
-#ifdef __cplusplus
-#define PKTRING_BYTES_(pointer) static_cast<const unsigned char *>(pointer)
-#else
-#define PKTRING_BYTES_(pointer) (pointer)
-#endif
+    PKTRING_NUMBER_(const type *, pktring_frame_part((frame), (offset), sizeof(type)))
 
 /**
  * The VLAN id of the tag that the kernel took off a frame.
