@@ -908,7 +908,9 @@ struct pktring_fanout_stats {
      */
     size_t size;
     /**
-     * Packets that were meant for this member and went to another one (tp_all).
+     * Packets that were meant for this member and went to another one (tp_all). With mode ROLLOVER
+     * all packets of the group are meant for none in particular: the first member counts each one
+     * that found room anywhere, its own included.
      */
     uint64_t all;
     /**
@@ -2506,7 +2508,9 @@ int pktring_stats(pktring_t *handle, struct pktring_stats *stats);
  * @param handle  an active handle
  * @return 1 (DLT_EN10MB) for Ethernet and loopback, 12 (DLT_RAW) for interfaces without
  *         link-level header and for PKTRING_DGRAM, and others; -EOPNOTSUPP when there is no
- *         number for this hardware; -EBUSY when the handle is not active; -EFAULT for NULL
+ *         number for this hardware; -EBUSY when the handle is not active; -EFAULT for NULL. On all
+ *         interfaces, of which each can have its own, 1 all the same: there
+ *         pktring_hardware_linktype() tells for each frame
  */
 int pktring_linktype(pktring_t *handle);
 

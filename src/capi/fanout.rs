@@ -68,7 +68,9 @@ unsafe impl Sized for pktring_fanout {
 pub struct pktring_fanout_stats {
     /// sizeof(struct pktring_fanout_stats).
     pub size: usize,
-    /// Packets that were meant for this member and went to another one (tp_all).
+    /// Packets that were meant for this member and went to another one (tp_all). With mode ROLLOVER
+    /// all packets of the group are meant for none in particular: the first member counts each one
+    /// that found room anywhere, its own included.
     pub all: u64,
     /// Those of them that belong to a flow which alone takes more than half of the recent
     /// packets, and was moved for that (tp_huge).
