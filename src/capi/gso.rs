@@ -176,8 +176,8 @@ fn way(session: &Session, tx: &TxSide) -> Result<Way> {
     Ok(Way {
         link: limits.header as usize,
         vnet: limits.vnet_header as usize,
-        longest: match (&tx.transmitter, &tx.copier) {
-            (Some(transmitter), None) => transmitter.room() as usize,
+        longest: match &tx.transmitter {
+            Some(transmitter) if !transmitter.copies() => transmitter.room() as usize,
             _ => usize::MAX,
         },
         mtu: session.mtu.unwrap_or(u32::MAX) as usize,

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::ring::geometry::{Direction, Ring};
 use crate::rx::Receiver;
 use crate::sys::call::Batch;
-use crate::tx::{self, gso, Copier, Transmitter};
+use crate::tx::{self, gso, Transmitter};
 use crate::wait::Interrupt;
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_int};
@@ -222,14 +222,9 @@ pub(super) fn start_with(
             limits: session.limits(),
             base: first,
         };
-        let copier = match config.tx_method {
-            Method::Ring => None,
-            Method::Copy => Some(Copier::new(view.clone(), &plan, session.options.loss)?),
-        };
         let transmitter = Transmitter::new(view, &plan)?;
         session.tx_counters = Some(Arc::clone(transmitter.counters()));
         side.transmitter = Some(transmitter);
-        side.copier = copier;
     }
     handle.set_session(session);
     Ok(())

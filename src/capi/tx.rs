@@ -8,7 +8,7 @@ use crate::frame::{Address, Completion};
 use crate::ring::geometry::Mode;
 use crate::session::Session;
 use crate::sys::call::{link_address, Batch};
-use crate::tx::{inject, Copier, Outlet, Transmitter};
+use crate::tx::{inject, Outlet, Transmitter};
 use std::os::raw::{c_int, c_void};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
@@ -41,8 +41,6 @@ pub struct pktring_slot {
 #[derive(Default)]
 pub(super) struct TxSide {
     pub transmitter: Option<Transmitter>,
-    /// Sends what the transmitter has, on a handle whose ring is not the kernel's.
-    pub copier: Option<Copier>,
     /// Sends many frames with one system call.
     pub batch: Batch,
     /// Where frames go that do not say so themselves.
@@ -84,7 +82,8 @@ impl TxSide {
         let sleeper = session.tx_sleeper.as_ref();
         let outlet = Outlet {
             socket: &session.socket,
-            copier: self.copier.as_mut(),
+            batch: &mut self.batch,
+            loss: session.options.loss,
             destination: self.destination.as_ref(),
             ifindex: session.link.ifindex,
             sleep: sleeper.map(|sleeper| (sleeper, &handle.interrupt)),
@@ -98,11 +97,10 @@ impl TxSide {
     /// Whether frames that are injected go to the socket itself: they do unless it has a transmit
     /// ring. Slots that are copied from are emptied first.
     pub(super) fn is_direct(&mut self, handle: &Handle, session: &Session) -> Result<bool> {
-        if self.transmitter.is_none() {
-            return Ok(true);
-        }
-        if self.copier.is_none() {
-            return Ok(false);
+        match &self.transmitter {
+            None => return Ok(true),
+            Some(transmitter) if !transmitter.copies() => return Ok(false),
+            Some(_) => {}
         }
         let (transmitter, mut kernel) = self.with_outlet(handle, session)?;
         transmitter.make_way(&mut kernel)?;
@@ -281,7 +279,7 @@ pub unsafe extern "C" fn pktring_tx_commit(
         // SAFETY: looked at below: not NULL, so by the caller's promise a reservation.
         let slot = unsafe { &*slot };
         transmitter
-            .commit_newest(slot.number, length, slot.offset, slot.user_data)
+            .commit_next(slot.number, length, slot.offset, slot.user_data)
             .then_some(0)
     };
     // SAFETY: the caller passes NULL or a handle, from the thread that transmits.

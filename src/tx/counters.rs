@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counted from the status words alone. One thread writes, any thread reads.
+/// Counted from the status words, or from what was copied. One thread writes, any thread reads.
 #[derive(Debug, Default)]
 pub struct Counters {
     frames: AtomicU64,

@@ -8,7 +8,7 @@ use crate::ring::status::{Word, Word32, WordLong};
 use crate::sys::call::Errno;
 use crate::sys::layout::{v1, v2, v3};
 use libc::{
-    TP_STATUS_AVAILABLE, TP_STATUS_SENDING, TP_STATUS_SEND_REQUEST, TP_STATUS_WRONG_FORMAT,
+    iovec, TP_STATUS_AVAILABLE, TP_STATUS_SENDING, TP_STATUS_SEND_REQUEST, TP_STATUS_WRONG_FORMAT,
 };
 use std::collections::VecDeque;
 
@@ -22,8 +22,6 @@ pub struct Fake {
     pub ring: Ring,
     pub version: Version,
     pub placed: bool,
-    /// Behaves as what copies frames does: each is done with as soon as it was taken.
-    pub copied: bool,
     pub least: u32,
     pub mtu: u32,
     /// What came out, in order.
@@ -59,7 +57,6 @@ impl Fake {
             ring,
             version,
             placed: false,
-            copied: false,
             least: 14,
             mtu: 1500,
             wire: Vec::new(),
@@ -131,7 +128,7 @@ impl Fake {
         if self.version == Version::V3 && self.view.u32(slot).unwrap() != 0 {
             return Err(libc::EINVAL);
         }
-        if length > self.ring.frame_size - first || length > self.mtu + 14 {
+        if length > self.ring.frame_size - first {
             return Err(libc::EMSGSIZE);
         }
         let start = match self.placed {
@@ -140,10 +137,47 @@ impl Fake {
             false => first,
         };
         let frame = self.bytes(slot + start as usize, length as usize);
-        if length < self.least || frame.first() == Some(&BAD) {
+        self.judge(&frame).map(|()| frame)
+    }
+
+    /// The reason to call `frame` malformed.
+    fn judge(&self, frame: &[u8]) -> std::result::Result<(), Errno> {
+        if frame.len() > self.mtu as usize + 14 {
+            return Err(libc::EMSGSIZE);
+        }
+        if frame.len() < self.least as usize || frame.first() == Some(&BAD) {
             return Err(libc::EINVAL);
         }
-        Ok(frame)
+        Ok(())
+    }
+
+    /// Puts `frame` on the wire unless something is in its way.
+    fn pass(&mut self, frame: Vec<u8>) -> std::result::Result<(), Errno> {
+        if self.sending.len() >= self.buffer {
+            return Err(libc::EAGAIN);
+        }
+        if self.flap_after == Some(self.wire.len()) {
+            self.flap_after = None;
+            return Err(libc::ENETDOWN);
+        }
+        if self.rejections > 0 {
+            self.rejections -= 1;
+            return Err(libc::ENOBUFS);
+        }
+        if frame.first() == Some(&JAM) {
+            return Err(libc::ENOBUFS);
+        }
+        self.wire.push(frame);
+        Ok(())
+    }
+
+    /// A system call begins.
+    fn enter(&mut self) -> std::result::Result<(), Errno> {
+        self.kicks += 1;
+        if self.count_shown && self.kicks > 1 {
+            self.shown_again = self.shown_again.max(self.waiting());
+        }
+        self.answers.pop_front().map_or(Ok(()), Err)
     }
 
     /// Gives the `nth` SENDING frame back, with a timestamp of that clock if `clock` is not 0.
@@ -168,13 +202,7 @@ impl Fake {
 
 impl Kernel for Fake {
     fn kick(&mut self) -> std::result::Result<(), Errno> {
-        self.kicks += 1;
-        if self.count_shown && self.kicks > 1 {
-            self.shown_again = self.shown_again.max(self.waiting());
-        }
-        if let Some(errno) = self.answers.pop_front() {
-            return Err(errno);
-        }
+        self.enter()?;
         let mut any = false;
         loop {
             let slot = self.ring.slot_offset(self.head);
@@ -188,22 +216,11 @@ impl Kernel for Fake {
                     return Err(errno);
                 }
             };
-            if self.sending.len() >= self.buffer {
-                return if any { Ok(()) } else { Err(libc::EAGAIN) };
+            match self.pass(frame) {
+                Ok(()) => any = true,
+                Err(libc::EAGAIN | libc::ENETDOWN) if any => return Ok(()),
+                Err(errno) => return Err(errno),
             }
-            if self.flap_after == Some(self.wire.len()) {
-                self.flap_after = None;
-                return if any { Ok(()) } else { Err(libc::ENETDOWN) };
-            }
-            if self.rejections > 0 {
-                self.rejections -= 1;
-                return Err(libc::ENOBUFS);
-            }
-            if frame.first() == Some(&JAM) {
-                return Err(libc::ENOBUFS);
-            }
-            any = true;
-            self.wire.push(frame);
             self.head = (self.head + 1) % (self.ring.frames_per_block() * self.ring.block_count);
             if self.slow {
                 self.set_status(slot, TP_STATUS_SENDING);
@@ -214,11 +231,18 @@ impl Kernel for Fake {
         }
     }
 
-    fn rewind(&mut self) -> bool {
-        if self.copied {
-            self.head = 0;
+    fn send(&mut self, frames: &[iovec]) -> std::result::Result<usize, Errno> {
+        self.enter()?;
+        for (sent, frame) in frames.iter().enumerate() {
+            let at = self.view.offset_of(frame.iov_base as *const u8);
+            let bytes = self.bytes(at, frame.iov_len);
+            match self.judge(&bytes).and_then(|()| self.pass(bytes)) {
+                Err(errno) if sent == 0 => return Err(errno),
+                Err(_) => return Ok(sent),
+                Ok(()) => {}
+            }
         }
-        self.copied
+        Ok(frames.len())
     }
 
     fn mtu(&mut self) -> std::result::Result<u32, Errno> {

@@ -3,9 +3,10 @@
 use super::kernel::Kernel;
 use super::record::State;
 use super::slots::Owner;
-use super::Transmitter;
+use super::{Cursor, Transmitter};
 use crate::error::{Error, Result};
-use crate::sys::call::Errno;
+use crate::sys::call::{Errno, BATCH};
+use libc::iovec;
 
 /// Longest sleep between two looks at the ring. A transmit-only socket hears nothing of the end
 /// of its interface, so no sleep may depend on being woken.
@@ -83,6 +84,23 @@ fn is_rejection(errno: Errno) -> bool {
     matches!(errno, libc::ENOBUFS | libc::ENOMEM)
 }
 
+/// Whether `errno` says that the frame itself is at fault.
+pub(super) fn is_malformed(errno: Errno) -> bool {
+    matches!(errno, libc::EMSGSIZE | libc::EINVAL)
+}
+
+const NO_FRAME: iovec = iovec {
+    iov_base: std::ptr::null_mut(),
+    iov_len: 0,
+};
+
+/// Frames that are handed over together.
+struct Gathered {
+    /// Behind the last of them.
+    end: Cursor,
+    bytes: u64,
+}
+
 /// What to do after a kick that left the head where it was.
 enum Verdict {
     Again,
@@ -146,13 +164,14 @@ impl Transmitter {
         let outcome = self.drive(kernel);
         self.publish(u64::MAX);
         self.reap();
-        if self.settled.place.count == self.tail.place.count && kernel.rewind() {
+        if self.slots.copied() && self.settled.place.count == self.tail.place.count {
             self.rewind();
         }
         outcome
     }
 
-    /// Goes on with the first slot. No slot is in use.
+    /// Goes on with the first slot, since none is in use: those that were used last are in the
+    /// processor's cache.
     fn rewind(&mut self) {
         let place = self.lane.restart(self.tail.place);
         for cursor in [
@@ -180,7 +199,10 @@ impl Transmitter {
             let before = self.head.place.count;
             let from = self.head.sequence;
             self.prepare_stamps(kernel);
-            let result = kernel.kick();
+            let result = match self.slots.copied() {
+                true => self.copy(kernel),
+                false => kernel.kick(),
+            };
             self.look();
             self.note_stamps(kernel, from, &result);
             let moved = self.head.place.count != before;
@@ -190,9 +212,9 @@ impl Transmitter {
             if self.head.place.count == self.edge.place.count {
                 continue;
             }
-            let verdict = match self.slots.owner(self.head.place.offset) {
-                Owner::Waiting => errors.verdict(result, moved, &mut self.stall, kernel),
-                _ => Verdict::Refuse(result.err().unwrap_or(libc::EINVAL)),
+            let verdict = match self.is_malformed(&result) {
+                false => errors.verdict(result, moved, &mut self.stall, kernel),
+                true => Verdict::Refuse(result.err().unwrap_or(libc::EINVAL)),
             };
             match verdict {
                 Verdict::Again => {}
@@ -207,6 +229,54 @@ impl Transmitter {
                     window = FIRST_WINDOW;
                 }
             }
+        }
+    }
+
+    /// Has the kernel copy what is published, up to the first frame that it does not take.
+    fn copy<K: Kernel>(&mut self, kernel: &mut K) -> std::result::Result<(), Errno> {
+        let mut frames = [NO_FRAME; BATCH];
+        loop {
+            let (count, gathered) = self.gather(&mut frames);
+            let sent = match count {
+                0 => 0,
+                _ => kernel.send(&frames[..count])?,
+            };
+            if sent == 0 {
+                return Ok(());
+            }
+            let Gathered { end, bytes } = match sent == count {
+                true => gathered,
+                false => self.gather(&mut frames[..sent]).1,
+            };
+            self.head = end;
+            self.counters.sent(sent as u64, bytes);
+        }
+    }
+
+    /// Puts the published frames from the head on into `frames`, as many as fit. The first result
+    /// is how many.
+    fn gather(&self, frames: &mut [iovec]) -> (usize, Gathered) {
+        let (mut end, mut bytes, mut count) = (self.head, 0, 0);
+        while end.sequence < self.edge.sequence {
+            if let State::Published { start, length } = self.records[end.sequence].state {
+                match frames.get_mut(count) {
+                    Some(frame) => *frame = self.slots.frame(end.place.offset, start, length),
+                    None => break,
+                }
+                end.place = self.lane.next(end.place);
+                bytes += u64::from(length);
+                count += 1;
+            }
+            end.sequence += 1;
+        }
+        (count, Gathered { end, bytes })
+    }
+
+    /// Whether the frame at the head will never be sent as it is, after a kick with this result.
+    fn is_malformed(&self, result: &std::result::Result<(), Errno>) -> bool {
+        match self.slots.copied() {
+            true => matches!(result, Err(errno) if is_malformed(*errno)),
+            false => self.slots.owner(self.head.place.offset) != Owner::Waiting,
         }
     }
 
@@ -237,16 +307,13 @@ impl Transmitter {
             let record = &mut self.records[sequence];
             if let State::Published { start, length } = record.state {
                 if place.count >= limit {
-                    edge = edge.or(Some(super::Cursor { place, sequence }));
-                    self.flying -= u64::from(length);
+                    edge = edge.or(Some(Cursor { place, sequence }));
                     self.slots.withdraw(place.offset);
                     record.state = State::Committed {
                         offset: place.offset,
                         start,
                         length,
                     };
-                } else {
-                    self.last = place.offset;
                 }
                 place = self.lane.next(place);
             }
@@ -263,10 +330,7 @@ impl Transmitter {
         from: u64,
         result: &std::result::Result<(), Errno>,
     ) {
-        let (to, waiting) = (
-            self.head.sequence,
-            self.slots.owner(self.head.place.offset) == Owner::Waiting,
-        );
+        let (to, waiting) = (self.head.sequence, !self.is_malformed(result));
         let more = self.head.place.count < self.edge.place.count;
         if let Some(stamps) = &mut self.stamps {
             stamps.took(&self.records, from, to);
@@ -289,10 +353,10 @@ impl Transmitter {
         if self.head.place.count == self.edge.place.count {
             // What the edge passed over since holds no slot.
             self.head = self.edge;
-        } else if self.slots.taken(self.last) {
+        } else if self.all_taken() {
             // The kernel goes in order: with the last frame it took all.
             self.head = self.edge;
-        } else {
+        } else if !self.slots.copied() {
             while self.head.place.count < self.edge.place.count
                 && self.slots.taken(self.head.place.offset)
             {
@@ -310,7 +374,6 @@ impl Transmitter {
         for sequence in first..self.edge.sequence {
             let record = &mut self.records[sequence];
             if let State::Published { start, length } = record.state {
-                self.flying -= u64::from(length);
                 self.slots.withdraw(place.offset);
                 record.state = match sequence == first {
                     true => State::Refused { errno, length },
@@ -323,7 +386,7 @@ impl Transmitter {
                 place = self.lane.next(place);
             }
         }
-        self.edge = super::Cursor {
+        self.edge = Cursor {
             place: self.head.place,
             sequence: first + 1,
         };

@@ -1,11 +1,12 @@
 //! The other side of the transmit ring.
 
-use super::Copier;
+use super::flush::is_malformed;
 use crate::error::Result;
-use crate::sys::call::{monotonic_ns, sleep_ns, Errno, PacketSocket};
+use crate::sys::call::{monotonic_ns, sleep_ns, Batch, Errno, PacketSocket};
 use crate::sys::stamp::SendStamp;
 use crate::timestamp;
 use crate::wait::{Interrupt, Sleeper};
+use libc::iovec;
 
 /// What the transmit ring needs of the kernel. Behind a trait so that tests can play its part.
 pub trait Kernel {
@@ -13,11 +14,11 @@ pub trait Kernel {
     /// status words, never by the result.
     fn kick(&mut self) -> std::result::Result<(), Errno>;
 
-    /// Goes back to the first slot, as the caller does when the result is true. To be called
-    /// while no slot is in use.
-    fn rewind(&mut self) -> bool {
-        false
-    }
+    /// Copies and sends the first of `frames`, in order and without waiting, at most [`BATCH`].
+    /// The result is how many were sent; an error means none was.
+    ///
+    /// [`BATCH`]: crate::sys::call::BATCH
+    fn send(&mut self, frames: &[iovec]) -> std::result::Result<usize, Errno>;
 
     /// The MTU of the interface now.
     fn mtu(&mut self) -> std::result::Result<u32, Errno>;
@@ -51,8 +52,10 @@ const SLICE_NS: u64 = 1_000_000;
 /// The kernel behind a packet socket, with or without a transmit ring of its own.
 pub struct Outlet<'a> {
     pub socket: &'a PacketSocket,
-    /// Sends instead of the kernel's transmit ring, where there is none.
-    pub copier: Option<&'a mut Copier>,
+    /// What copies frames to the kernel where it has no transmit ring.
+    pub batch: &'a mut Batch,
+    /// Whether malformed frames are passed over (`PACKET_LOSS`).
+    pub loss: bool,
     /// Where frames go; needed with `Mode::Dgram` and on unbound sockets.
     pub destination: Option<&'a libc::sockaddr_ll>,
     /// The interface that the frames leave by.
@@ -64,17 +67,15 @@ pub struct Outlet<'a> {
 
 impl Kernel for Outlet<'_> {
     fn kick(&mut self) -> std::result::Result<(), Errno> {
-        match &mut self.copier {
-            Some(copier) => copier.kick(self.socket, self.destination),
-            None => self.socket.kick(self.destination),
-        }
+        self.socket.kick(self.destination)
     }
 
-    fn rewind(&mut self) -> bool {
-        if let Some(copier) = &mut self.copier {
-            copier.rewind();
+    fn send(&mut self, frames: &[iovec]) -> std::result::Result<usize, Errno> {
+        match self.batch.send(self.socket, frames, self.destination) {
+            // As the kernel does with its ring: as if it had been sent.
+            Err(errno) if self.loss && is_malformed(errno) => Ok(1),
+            result => result,
         }
-        self.copier.is_some()
     }
 
     fn mtu(&mut self) -> std::result::Result<u32, Errno> {

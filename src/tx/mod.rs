@@ -16,10 +16,13 @@
 //! A frame is refused where the kernel says so or where the queue rejects it for good. Because
 //! the kernel stays on that slot, the frames behind it are withdrawn and published again one slot
 //! lower; the refused frame keeps its `record` and with it its turn among the completions.
+//!
+//! Where frames are copied to the kernel, the slots are memory that it does not know. Everything
+//! is as above, but for the status words: what is published is known from the cursors, and what
+//! was taken from the result of the system call.
 
 #![forbid(unsafe_code)]
 
-mod copier;
 mod counters;
 mod flush;
 pub mod gso;
@@ -36,7 +39,6 @@ mod fake;
 #[cfg(test)]
 mod tests;
 
-pub use copier::Copier;
 pub use counters::{Counters, Counts};
 pub use kernel::{Kernel, Outlet};
 pub use limits::Limits;
@@ -60,7 +62,7 @@ pub struct Config {
     pub version: Version,
     pub mode: Mode,
     pub ring: Ring,
-    /// Whether a [`Copier`] sends, not the kernel's ring.
+    /// Whether the frames are copied to the kernel, which has no ring of its own then.
     pub copied: bool,
     /// Whether `PACKET_TX_HAS_OFF` is on.
     pub placed: bool,
@@ -100,17 +102,6 @@ struct Usual {
     most: u32,
 }
 
-/// The newest reservation while it is open, for the usual case that it is the next to be committed.
-#[derive(Clone, Copy, Debug)]
-struct Newest {
-    reference: u64,
-    /// Its slot; [`NO_SLOT`] once it is closed.
-    offset: usize,
-}
-
-/// What is no offset of any slot.
-const NO_SLOT: usize = usize::MAX;
-
 /// The transmit ring of a handle. One thread at a time uses it; [`Counters`] are for all.
 pub struct Transmitter {
     slots: Slots,
@@ -120,22 +111,17 @@ pub struct Transmitter {
     /// What follows from the limits for each frame.
     usual: Usual,
     counters: Arc<Counters>,
+    /// The reference of a reservation is its sequence number and this. Grows whenever sequence
+    /// numbers are used again, so that no reference is given out twice.
     base: u64,
-    /// Reservations made so far; no reference is given out twice.
-    tickets: u64,
-    /// The oldest record whose completion was not collected.
+    /// So many can be reserved without looking whether there is room; possibly more.
+    room: u64,
+    /// The oldest record whose completion was not collected, or one that was forgotten.
     oldest: u64,
     settled: Cursor,
     head: Cursor,
     edge: Cursor,
     tail: Cursor,
-    newest: Newest,
-    /// Bytes of the frames between `settled` and `edge`.
-    flying: u64,
-    /// Whether a frame that was taken is done with, because it was copied.
-    copied: bool,
-    /// The slot before `edge`, of meaning while `head` is before `edge`.
-    last: usize,
     stall: Stall,
     stamps: Option<Stamps>,
 }
@@ -143,11 +129,9 @@ pub struct Transmitter {
 impl Transmitter {
     /// Works the new, all-zero transmit ring in `view`. Nothing is allocated after this.
     pub fn new(view: View, config: &Config) -> Result<Transmitter> {
-        let Config { ring, version, .. } = config;
-        let (mode, placed) = (config.mode, config.placed);
-        let slots = Slots::new(view, ring, *version, mode, placed)
+        let slots = Slots::new(view, config)
             .ok_or_else(|| invalid!("the mapping is shorter than the transmit ring"))?;
-        let lane = Lane::new(ring);
+        let lane = Lane::new(&config.ring);
         let start = Cursor {
             place: lane.first(),
             sequence: 0,
@@ -164,19 +148,12 @@ impl Transmitter {
             usual: Usual::default(),
             counters: Arc::default(),
             base: config.base,
-            tickets: 0,
+            room: 0,
             oldest: 0,
             settled: start,
             head: start,
             edge: start,
             tail: start,
-            newest: Newest {
-                reference: 0,
-                offset: NO_SLOT,
-            },
-            flying: 0,
-            copied: config.copied,
-            last: 0,
             stall: Stall::default(),
         };
         transmitter.set_limits(config.limits);
@@ -221,25 +198,21 @@ impl Transmitter {
     /// forgotten. It was counted, though.
     #[inline(always)]
     pub fn reserve(&mut self) -> Option<Slot> {
-        if !self.has_free_slot() || !self.has_free_record() {
+        if !self.ready() {
             return None;
         }
-        let sequence = self.tail.sequence;
-        let offset = self.tail.place.offset;
+        let Cursor { place, sequence } = self.tail;
+        let offset = place.offset;
         let capacity = self.usual.capacity;
         let data = self.slots.data(offset, capacity)?;
-        let numbered = self.tickets.wrapping_mul(self.records.capacity());
-        let reference = self
-            .base
-            .wrapping_add(numbered | self.records.index(sequence));
-        self.tickets += 1;
+        let reference = self.base.wrapping_add(sequence);
         self.records[sequence] = Record {
             tag: reference,
             state: State::Reserved { offset },
         };
-        self.newest = Newest { reference, offset };
+        self.room -= 1;
         self.tail = Cursor {
-            place: self.lane.next(self.tail.place),
+            place: self.lane.next(place),
             sequence: sequence + 1,
         };
         Some(Slot {
@@ -249,44 +222,46 @@ impl Transmitter {
         })
     }
 
+    /// Whether frames are copied to the kernel.
+    pub fn copies(&self) -> bool {
+        self.slots.copied()
+    }
+
     /// Bytes of a slot that a frame may use.
     pub fn room(&self) -> u32 {
         self.slots.room()
     }
 
-    #[inline(always)]
-    fn has_free_slot(&mut self) -> bool {
-        let full = |tx: &Self| tx.tail.place.count - tx.settled.place.count >= tx.lane.slots();
-        if full(self) {
-            self.reap();
-        }
-        !full(self)
-    }
-
-    /// Whether there is a record to use, forgetting the oldest completion if need be.
-    #[inline(always)]
-    fn has_free_record(&mut self) -> bool {
-        if self.tail.sequence - self.oldest < self.records.capacity() {
-            return true;
-        }
-        if self.oldest == self.settled.sequence {
-            self.reap();
-        }
-        let finished = self.oldest < self.settled.sequence;
-        self.oldest += u64::from(finished);
-        finished
-    }
-
     /// Whether [`Transmitter::reserve`] would succeed.
+    #[inline(always)]
     fn ready(&mut self) -> bool {
-        self.has_free_slot()
-            && (self.tail.sequence - self.oldest < self.records.capacity()
-                || self.oldest < self.settled.sequence)
+        self.room > 0 || self.find_room()
+    }
+
+    /// Counts the slots that are free, and the records that hold nothing but completions.
+    #[inline(never)]
+    fn find_room(&mut self) -> bool {
+        self.reap();
+        let slots = self.tail.place.count - self.settled.place.count;
+        let records = self.tail.sequence - self.settled.sequence;
+        self.room = (self.lane.slots() - slots).min(self.records.capacity() - records);
+        self.room > 0
+    }
+
+    /// The oldest record whose completion can be collected: newer frames need those before.
+    fn oldest(&self) -> u64 {
+        let needed = self.tail.sequence.saturating_sub(self.records.capacity());
+        self.oldest.max(needed)
     }
 
     /// Whether frames wait for a kick.
     fn waits_for_kick(&self) -> bool {
-        self.head.place.count < self.edge.place.count && !self.slots.taken(self.last)
+        self.head.place.count < self.edge.place.count && !self.all_taken()
+    }
+
+    /// Whether the kernel took the last frame before the edge, which was not settled yet.
+    fn all_taken(&self) -> bool {
+        !self.slots.copied() && self.slots.taken(self.lane.before(self.edge.place))
     }
 
     /// The frame of `length` bytes at `offset` of the reservation's data is complete. The slot
@@ -301,7 +276,7 @@ impl Transmitter {
         offset: u32,
         user_data: u64,
     ) -> Result<()> {
-        if self.commit_newest(reference, length, offset, user_data) {
+        if self.commit_next(reference, length, offset, user_data) {
             return Ok(());
         }
         let (sequence, slot) = self.reservation(reference)?;
@@ -310,43 +285,37 @@ impl Transmitter {
             true => self.slots.data_start() as u16,
             false => self.check(kernel, slot, length, offset)?,
         };
-        if reference == self.newest.reference {
-            self.newest.offset = NO_SLOT;
-        }
-        let record = &mut self.records[sequence];
-        record.tag = user_data;
-        if sequence != self.edge.sequence {
-            record.state = State::Committed {
+        self.records[sequence] = Record {
+            tag: user_data,
+            state: State::Committed {
                 offset: slot,
                 start,
                 length,
-            };
-            return Ok(());
-        }
-        self.publish_one(slot, start, length);
-        self.edge.sequence += 1;
-        if self.edge.sequence != self.tail.sequence || slot != self.last {
+            },
+        };
+        if sequence == self.edge.sequence {
             self.publish(u64::MAX);
         }
-        self.counters.set_in_flight(self.in_flight());
         Ok(())
     }
 
-    /// [`Transmitter::commit`] for the usual case: a plain frame, in the only reservation that is
-    /// open, with nothing between it and what the kernel has. False, and nothing done, where the
-    /// case is any other.
+    /// [`Transmitter::commit`] for the usual case: a plain frame, in the oldest reservation that
+    /// is open, with nothing between it and what the kernel has. False, and nothing done, where
+    /// the case is any other.
     #[inline(always)]
-    pub fn commit_newest(
+    pub fn commit_next(
         &mut self,
         reference: u64,
         length: u32,
         offset: u32,
         user_data: u64,
     ) -> bool {
-        let slot = self.edge.place.offset;
-        if reference != self.newest.reference
-            || slot != self.newest.offset
-            || self.tail.sequence != self.edge.sequence + 1
+        let Cursor { place, sequence } = self.edge;
+        let slot = place.offset;
+        let record = &mut self.records[sequence];
+        // Behind the tail no record is reserved.
+        if reference != self.base.wrapping_add(sequence)
+            || record.state != (State::Reserved { offset: slot })
             || offset != 0
             || length < self.usual.least
             || length > self.usual.most
@@ -354,25 +323,25 @@ impl Transmitter {
             return false;
         }
         let start = self.slots.data_start() as u16;
-        self.slots.publish(slot, start, length);
-        self.records[self.edge.sequence] = Record {
+        *record = Record {
             tag: user_data,
             state: State::Published { start, length },
         };
-        self.newest.offset = NO_SLOT;
-        self.flying += u64::from(length);
-        self.last = slot;
-        self.edge = self.tail;
-        self.counters.set_in_flight(self.in_flight());
+        self.slots.publish(slot, start, length);
+        self.edge = Cursor {
+            place: self.lane.next(place),
+            sequence: sequence + 1,
+        };
+        match self.edge.sequence == self.tail.sequence {
+            true => self.counters.set_in_flight(self.in_flight()),
+            false => self.publish(u64::MAX),
+        }
         true
     }
 
     /// Gives the reserved slot back unsent.
     pub fn abort(&mut self, reference: u64) -> Result<()> {
         let (sequence, _) = self.reservation(reference)?;
-        if reference == self.newest.reference {
-            self.newest.offset = NO_SLOT;
-        }
         self.records[sequence].state = State::Aborted;
         self.forget_aborted();
         self.publish(u64::MAX);
@@ -383,9 +352,15 @@ impl Transmitter {
     /// Drops the records of the newest frames that were given up, so that a program which
     /// reserves and then finds nothing to send does not push out completions.
     fn forget_aborted(&mut self) {
+        let oldest = self.oldest();
         let mut newest = self.tail.sequence;
-        while newest > self.oldest && self.records[newest - 1].state == State::Aborted {
+        while newest > oldest && self.records[newest - 1].state == State::Aborted {
             newest -= 1;
+        }
+        if newest < self.tail.sequence {
+            // A multiple of the capacity, by which reservations find their record; and no more
+            // sequence numbers than that are used again.
+            self.base = self.base.wrapping_add(self.records.capacity());
         }
         // Such records hold no slot, so the places stay.
         for cursor in [
@@ -494,8 +469,6 @@ impl Transmitter {
         }
         self.slots.publish(slot, start, length);
         self.records[self.edge.sequence].state = State::Published { start, length };
-        self.flying += u64::from(length);
-        self.last = slot;
         self.edge.place = self.lane.next(self.edge.place);
     }
 
@@ -524,11 +497,14 @@ impl Transmitter {
     }
 
     /// Learns from the status words which frames the kernel is done with. In order, although
-    /// the kernel may be done with a later frame first.
+    /// the kernel may be done with a later frame first. With one that was copied it is done as
+    /// soon as it took it; the record keeps saying that the frame is published.
     #[inline(never)]
     pub fn reap(&mut self) {
-        if self.copied && self.head.place.count == self.edge.place.count {
-            return self.reap_all();
+        if self.slots.copied() {
+            self.head.sequence = self.published(self.head.sequence);
+            self.settled = self.head;
+            return self.counters.set_in_flight(self.in_flight());
         }
         let (mut frames, mut bytes) = (0, 0);
         let (mut settled, edge) = (self.settled, self.edge.sequence);
@@ -558,21 +534,8 @@ impl Transmitter {
             self.head = self.settled;
         }
         if frames > 0 {
-            self.flying -= bytes;
             self.counters.sent(frames, bytes);
             self.counters.set_in_flight(self.in_flight());
-        }
-    }
-
-    /// The same where all is taken, and done with because it was copied. The records keep saying
-    /// that the frames are published.
-    fn reap_all(&mut self) {
-        if self.settled.sequence != self.edge.sequence {
-            self.counters.sent(self.in_flight(), self.flying);
-            self.flying = 0;
-            self.settled = self.edge;
-            self.head = self.edge;
-            self.counters.set_in_flight(0);
         }
     }
 
@@ -592,13 +555,15 @@ impl Transmitter {
     }
 
     fn collect_stamps<K: Kernel>(&mut self, kernel: &mut K) {
+        let oldest = self.oldest();
         if let Some(stamps) = &mut self.stamps {
-            stamps.collect(kernel, self.oldest);
+            stamps.collect(kernel, oldest);
         }
     }
 
     fn finished(&mut self, out: &mut [Completion]) -> usize {
         let mut written = 0;
+        self.oldest = self.oldest();
         while written < out.len() && self.oldest < self.settled.sequence {
             let record = self.records[self.oldest];
             if let Some(mut completion) = completion(&record) {

@@ -81,6 +81,19 @@ impl Lane {
         }
     }
 
+    /// The offset of the slot before `place`.
+    pub fn before(&self, place: Place) -> usize {
+        if place.left + 1 < self.per_block {
+            return place.offset - self.frame_size;
+        }
+        let end = if place.offset == 0 {
+            self.bytes
+        } else {
+            place.offset
+        };
+        end - self.last_step
+    }
+
     /// The place of the slot at `offset`, within one lap from `from` on. Divides: not for every
     /// frame.
     pub fn find(&self, offset: usize, from: Place) -> Place {
@@ -125,7 +138,9 @@ mod tests {
                 assert_eq!(place.count, count);
                 let index = (count % u64::from(frames)) as u32;
                 assert_eq!(place.offset, ring.slot_offset(index), "{ring:?} {count}");
+                let before = place.offset;
                 place = lane.next(place);
+                assert_eq!(lane.before(place), before, "{ring:?} {count}");
             }
         }
     }

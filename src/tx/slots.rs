@@ -1,6 +1,7 @@
 //! The slots of a transmit ring: headers, status words and data.
 
-use crate::ring::geometry::{Mode, Ring, Version};
+use super::Config;
+use crate::ring::geometry::{Mode, Version};
 use crate::ring::map::View;
 use crate::ring::status::{Word, Word32, WordLong};
 use crate::sys::layout::{v1, v2, v3, TX_OWNER};
@@ -56,6 +57,9 @@ pub fn clock_status(clock: u8) -> u32 {
 /// A transmit ring as an array of slots, each named by its byte offset.
 pub struct Slots {
     view: View,
+    /// Whether frames are copied from here. Then the kernel does not know the slots, and their
+    /// headers are of no meaning.
+    copied: bool,
     version: Version,
     mode: Mode,
     /// Whether the kernel reads from the header where the frame starts (`PACKET_TX_HAS_OFF`).
@@ -63,39 +67,37 @@ pub struct Slots {
     /// Offset of the first byte in a slot that a frame may use, and bytes from there on.
     data_start: u32,
     room: u32,
-    /// Offsets in a header.
+    /// Offset in a header.
     status_at: usize,
-    length_at: usize,
-    mac_at: usize,
 }
 
 impl Slots {
-    /// The slots of `ring` in `view`, or `None` when the view is too short.
-    pub fn new(
-        view: View,
-        ring: &Ring,
-        version: Version,
-        mode: Mode,
-        placed: bool,
-    ) -> Option<Slots> {
-        let (status_at, length_at, mac_at) = match version {
-            Version::V1 => (v1::STATUS, v1::LEN, v1::MAC),
-            Version::V2 => (v2::STATUS, v2::LEN, v2::MAC),
-            Version::V3 => (v3::STATUS, v3::LEN, v3::MAC),
+    /// The slots in `view`, or `None` when the view is too short.
+    pub fn new(view: View, config: &Config) -> Option<Slots> {
+        let Config { ring, version, .. } = config;
+        let status_at = match version {
+            Version::V1 => v1::STATUS,
+            Version::V2 => v2::STATUS,
+            Version::V3 => v3::STATUS,
         };
         let fits = view.len() as u64 >= ring.bytes()
             && ring.frame_size as usize > version.tx_data_offset();
         fits.then(|| Slots {
             view,
-            version,
-            mode,
-            placed,
+            copied: config.copied,
+            version: *version,
+            mode: config.mode,
+            placed: config.placed,
             data_start: version.tx_data_offset() as u32,
             room: ring.frame_size - version.tx_data_offset() as u32,
             status_at,
-            length_at,
-            mac_at,
         })
+    }
+
+    /// Whether frames are copied from here, not sent by the kernel's ring.
+    #[inline(always)]
+    pub fn copied(&self) -> bool {
+        self.copied
     }
 
     /// Offset of the first byte in a slot that a frame may use.
@@ -194,9 +196,12 @@ impl Slots {
         read(sec) * 1_000_000_000 + read(subsec) * unit
     }
 
-    /// Hands the frame of `length` bytes at `start` of `slot` to the kernel.
+    /// Hands the frame of `length` bytes at `start` of `slot` to the kernel, if it looks here.
     #[inline(always)]
     pub fn publish(&self, slot: usize, start: u16, length: u32) {
+        if self.copied {
+            return;
+        }
         let (mac, net) = match (self.placed, self.mode) {
             (false, _) => (0, 0),
             (true, Mode::Raw) => (start, 0),
@@ -214,7 +219,9 @@ impl Slots {
     /// no `send` runs on the socket, since the kernel looks at transmit slots nowhere else.
     #[inline(always)]
     pub fn withdraw(&self, slot: usize) {
-        self.set_status(slot, TP_STATUS_AVAILABLE);
+        if !self.copied {
+            self.set_status(slot, TP_STATUS_AVAILABLE);
+        }
     }
 
     #[inline(always)]
@@ -225,26 +232,9 @@ impl Slots {
         };
     }
 
-    /// Says that the frame in `slot` is malformed, as the kernel does.
-    pub fn reject(&self, slot: usize) {
-        self.set_status(slot, libc::TP_STATUS_WRONG_FORMAT);
-    }
-
-    /// Where the frame is that was published in `slot`. Nothing, should its header not say so.
+    /// Where the frame of `length` bytes at `start` of `slot` is; nothing, should that be outside.
     #[inline(always)]
-    pub fn frame(&self, slot: usize) -> iovec {
-        let length = self.view.u32(slot + self.length_at).unwrap_or(0);
-        let start = match self.placed {
-            false => self.data_start(),
-            true => {
-                let word = self.view.u32(slot + self.mac_at).unwrap_or(0).to_ne_bytes();
-                let (mac, net) = ([word[0], word[1]], [word[2], word[3]]);
-                match self.mode {
-                    Mode::Raw => u16::from_ne_bytes(mac).into(),
-                    Mode::Dgram => u16::from_ne_bytes(net).into(),
-                }
-            }
-        };
+    pub fn frame(&self, slot: usize, start: u16, length: u32) -> iovec {
         let data = self.view.pointer(slot + start as usize, length as usize);
         iovec {
             iov_base: data.map_or(std::ptr::null_mut(), |data| data.as_ptr().cast()),
