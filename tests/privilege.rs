@@ -226,6 +226,34 @@ fn a_ring_is_not_charged_to_the_limit_of_locked_memory() {
 }
 
 #[test]
+fn a_process_that_locks_whatever_it_maps_is_told_that_it_may_not_lock_a_ring() {
+    isolated(|| {
+        link::veth("va", "vb").unwrap();
+        let status = in_child(|| {
+            let few = libc::rlimit {
+                rlim_cur: 4 << 20,
+                rlim_max: 4 << 20,
+            };
+            caps::drop(None, CapSet::Effective, Capability::CAP_IPC_LOCK).unwrap();
+            // SAFETY: a limit, and a flag.
+            unsafe {
+                assert_eq!(libc::setrlimit(libc::RLIMIT_MEMLOCK, &few), 0);
+                assert_eq!(libc::mlockall(libc::MCL_FUTURE), 0);
+            }
+            let handle = Pktring::open("vb").ring(PKTRING_RX, &ring(1 << 20, 16, 2048));
+            let failure = handle.try_activate().unwrap_err();
+            assert_eq!(failure.errno, libc::EAGAIN, "{}", failure.text);
+            assert!(failure.text.contains("RLIMIT_MEMLOCK"), "{}", failure.text);
+            let handle = handle
+                .ring(PKTRING_RX, &small_ring(PKTRING_V3, 16))
+                .activate();
+            assert_eq!(handle.close(), 0);
+        });
+        assert_eq!(status, 0);
+    });
+}
+
+#[test]
 fn when_descriptors_run_out_that_is_told_and_nothing_is_left() {
     isolated(|| {
         link::veth("va", "vb").unwrap();

@@ -5,7 +5,8 @@ mod handle;
 use handle::{numbered, ring, Opened, LIMIT, QUIET};
 use netns::{isolated, link, PlainSocket};
 use pktring::capi::geometry::*;
-use pktring::capi::{config::*, inspect::*, option::*, tuning::*, tx::*, wait::*};
+use pktring::capi::{config::*, fanout::*, inspect::*, interface::*, option::*, timestamp::*};
+use pktring::capi::{tuning::*, tx::*, wait::*};
 use std::mem::{size_of, MaybeUninit};
 
 const VERSIONS: [u32; 3] = [PKTRING_V1, PKTRING_V2, PKTRING_V3];
@@ -378,22 +379,103 @@ fn without_locking(bytes: u64, body: impl FnOnce()) {
 }
 
 #[test]
-fn what_cannot_change_while_active_says_so() {
+fn what_cannot_change_while_active_says_so_and_stays_as_it_is() {
     isolated(|| {
-        veth();
+        let sender = veth();
         let handle = Opened::active("vb", PKTRING_V2, ring(0, 0, 0));
-        // SAFETY: the handle is open.
-        let late = unsafe {
+        let options = [
+            libc::PACKET_VERSION,
+            libc::PACKET_RESERVE,
+            libc::PACKET_VNET_HDR,
+            libc::PACKET_LOSS,
+            libc::PACKET_TX_HAS_OFF,
+        ];
+        let kernels = || options.map(|option| handle.option(libc::SOL_PACKET, option));
+        let (before, geometry) = (kernels(), read_back(&handle));
+        let (h, larger, group) = (handle.0, ring(8192, 3, 4096), pktring_fanout::default());
+        type Late<'a> = &'a dyn Fn() -> i32;
+        // SAFETY: the handle is open; structs with their sizes, or NULL for the defaults.
+        let late: [Late; 18] = unsafe {
             [
-                pktring_set_reserve(handle.0, 16),
-                pktring_set_vnet_header(handle.0, 10),
-                pktring_set_loss(handle.0, 1),
-                pktring_set_tx_offset(handle.0, 1),
-                pktring_set_memory(handle.0, 0),
+                &|| pktring_set_version(h, PKTRING_V3),
+                &|| pktring_set_mode(h, PKTRING_DGRAM),
+                &|| pktring_set_protocol(h, 0x0800),
+                &|| pktring_set_profile(h, PKTRING_PROFILE_LATENCY),
+                &|| pktring_set_tx_method(h, PKTRING_TX_METHOD_COPY),
+                &|| pktring_set_snaplen(h, 60),
+                &|| pktring_set_promisc(h, 1),
+                &|| pktring_set_spin(h, 1),
+                &|| pktring_set_ring(h, PKTRING_RX, &larger),
+                &|| pktring_set_ring(h, PKTRING_TX, std::ptr::null()),
+                &|| pktring_set_reserve(h, 16),
+                &|| pktring_set_vnet_header(h, 10),
+                &|| pktring_set_loss(h, 1),
+                &|| pktring_set_tx_offset(h, 1),
+                &|| pktring_set_memory(h, 0),
+                &|| pktring_set_netns(h, std::ptr::null()),
+                &|| pktring_set_fanout(h, &group),
+                &|| pktring_set_timestamp(h, PKTRING_TX, PKTRING_TIMESTAMP_SOFTWARE),
             ]
         };
-        for code in late {
-            handle.must_fail(code, libc::EBUSY, "before pktring_activate");
+        for set in late {
+            handle.must_fail(set(), libc::EBUSY, "before pktring_activate");
+        }
+        assert_eq!(kernels(), before);
+        let now = read_back(&handle);
+        assert_eq!(
+            (now.block_size, now.block_count, now.frame_size),
+            (
+                geometry.block_size,
+                geometry.block_count,
+                geometry.frame_size
+            )
+        );
+        sender.send(&numbered(1, 1000)).unwrap();
+        assert_eq!(handle.own().data(), numbered(1, 1000));
+    });
+}
+
+#[test]
+fn rings_are_shared_with_the_kernel() {
+    isolated(|| {
+        veth();
+        for (version, method) in WAYS {
+            let handle = Opened::new("va", version);
+            let asked = pktring_ring {
+                size: size_of::<pktring_ring>(),
+                ..ring(1 << 16, 3, 4096)
+            };
+            // SAFETY: the handle is open, the structs have their sizes.
+            let socket = unsafe {
+                handle.must(pktring_set_tx_method(handle.0, method));
+                for direction in [PKTRING_RX, PKTRING_TX] {
+                    handle.must(pktring_set_ring(handle.0, direction, &asked));
+                }
+                handle.activate();
+                let path = format!("/proc/self/fd/{}", pktring_fd(handle.0));
+                std::fs::read_link(path).unwrap().display().to_string()
+            };
+            let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+            let rings: Vec<_> = maps
+                .lines()
+                .filter(|line| line.ends_with(&socket))
+                .collect();
+            let [ring] = rings[..] else {
+                panic!("{rings:?}")
+            };
+            let (range, flags) = ring.split_once(' ').unwrap();
+            // Of a private one, the kernel would never see a release.
+            assert!(flags.starts_with("rw-s "), "{ring}");
+            let ends = range.split('-').map(|end| u64::from_str_radix(end, 16));
+            let [start, end] = ends.collect::<Result<Vec<_>, _>>().unwrap()[..] else {
+                panic!("{ring}")
+            };
+            let rings = if method == PKTRING_TX_METHOD_RING {
+                2
+            } else {
+                1
+            };
+            assert_eq!(end - start, rings * 3 << 16);
         }
     });
 }
