@@ -624,6 +624,7 @@ fn a_member_leaves_under_load_and_the_others_lose_nothing() {
         let lost: Vec<u32> = (0..sent)
             .filter(|number| !distinct.contains(number))
             .collect();
+        println!("{sent} sent, {} of them the leaver's and lost", lost.len());
         // Only what was the leaver's when it left.
         let stray = lost
             .iter()

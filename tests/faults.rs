@@ -50,6 +50,13 @@ fn a_flooded_error_queue_neither_ends_a_wait_nor_makes_it_spin() {
             assert_eq!(handle.wait_rx(400), Ok(0));
         });
         // While it goes on, too: each frame wakes the sleeper, and none ends the wait.
+        let timestamps = std::iter::repeat_with(|| {
+            // SAFETY: nothing is read into no buffer.
+            unsafe { libc::recv(handle.fd(), null_mut(), 0, libc::MSG_ERRQUEUE) }
+        });
+        let unread = timestamps.take_while(|read| *read >= 0).count();
+        assert!((100..500).contains(&unread), "the queue held {unread}");
+        let wakeups = handle.stats().wakeups;
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for number in 500..700 {
@@ -63,6 +70,9 @@ fn a_flooded_error_queue_neither_ends_a_wait_nor_makes_it_spin() {
                 assert_eq!(handle.wait_rx(400), Ok(0));
             });
         });
+        let wakeups = handle.stats().wakeups - wakeups;
+        println!("{wakeups} wakeups by 200 frames");
+        assert!((10..=210).contains(&wakeups), "{wakeups} wakeups");
         let slots: Vec<_> = std::iter::from_fn(|| handle.reserve().unwrap()).collect();
         rests("for room to send", || {
             assert_eq!(handle.wait(PKTRING_TX, 400), Ok(0));

@@ -262,11 +262,12 @@ fn sweep_open(open: impl Fn(*mut c_char) -> bool) {
         let (opened, calls) = watch(|| open(text.as_mut_ptr()));
         assert!(opened);
         let before = Possessions::now();
-        let mut size = Vec::new();
+        let (mut size, mut failures) = (Vec::new(), 0);
         for _ in 0..4 {
             for (at, call) in calls.iter().enumerate() {
                 for errno in errnos(call) {
                     text[0] = 0;
+                    failures += 1;
                     let opened = fail(at, *errno, || open(text.as_mut_ptr()));
                     let code = std::io::Error::last_os_error().raw_os_error();
                     // SAFETY: the buffer holds a string in any case.
@@ -286,6 +287,7 @@ fn sweep_open(open: impl Fn(*mut c_char) -> bool) {
             }
             size.push(pages());
         }
+        println!("{failures} failures");
         // A page left by each failure would be more than this.
         assert!(size[3] < size[0] + 3 * 8, "memory is left behind: {size:?}");
     });

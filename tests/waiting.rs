@@ -95,6 +95,7 @@ fn waiting_while_the_newest_frame_is_held_does_not_spin() {
         );
         let wakeups = handle.stats().wakeups - wakeups;
         assert!(wakeups < 20, "{name}: {wakeups} wakeups");
+        println!("{name}: a wait of 500 ms with the newest frame held: {cpu:?}, {wakeups} wakeups");
         // It still wakes up for the next frame.
         send(sender, 2..3);
         let frame = handle.take();
