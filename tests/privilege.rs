@@ -12,9 +12,13 @@ use netns::{isolated, link, PlainSocket};
 use pktring::capi::geometry::{PKTRING_RX, PKTRING_TX, PKTRING_V2, PKTRING_V3};
 use pktring::capi::wait::pktring_breakloop;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use std::os::unix::process::CommandExt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
+
+const NOBODY: u32 = 65534;
 
 /// Runs `body` in a thread that has these capabilities alone. It stays in this network.
 fn with_only<R: Send>(capabilities: &[Capability], body: impl FnOnce() -> R + Send) -> R {
@@ -72,6 +76,29 @@ fn cap_net_raw_alone_is_enough() {
     });
 }
 
+/// Has an ordinary user, as root of a user namespace of its own, run tests of this file.
+#[test]
+fn an_ordinary_user_may_do_all_of_it_in_a_user_namespace() {
+    if !nix::unistd::Uid::effective().is_root() {
+        // The tests beside this one show it.
+        return;
+    }
+    let tests = [
+        "cap_net_raw_alone_is_enough",
+        "once_active_a_handle_needs_no_privilege_at_all",
+        "the_hot_path_needs_no_system_call_beyond_the_list",
+        "a_ring_is_not_charged_to_the_limit_of_locked_memory",
+        "when_descriptors_run_out_that_is_told_and_nothing_is_left",
+    ];
+    let mut command = Command::new("/proc/self/exe");
+    command.args(tests).arg("--exact").arg("--test-threads=1");
+    command.gid(NOBODY).uid(NOBODY).current_dir("/");
+    let output = netns::launch::tie(&mut command).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(said.contains("result: ok. 5 passed"), "{said}");
+}
+
 #[test]
 fn without_cap_net_raw_the_error_says_how_to_get_it() {
     isolated(|| {
@@ -102,6 +129,37 @@ fn once_active_a_handle_needs_no_privilege_at_all() {
                 assert_eq!((stats.frames, stats.tx_frames), (100, 100), "{name}");
                 assert_eq!(handle.close(), 0);
             });
+        }
+    });
+}
+
+#[test]
+fn a_program_that_starts_as_root_reads_its_first_packet_as_nobody() {
+    if !nix::unistd::Uid::effective().is_root() {
+        // There is no other user in a namespace of one's own.
+        return;
+    }
+    isolated(|| {
+        link::veth("va", "vb").unwrap();
+        let sender = PlainSocket::sender("va").unwrap();
+        for (version, name) in VERSIONS {
+            let status = in_child(|| {
+                let handle = full(version).activate();
+                sender.send(&frames::frame_of_length(1, 100)).unwrap();
+                // SAFETY: numbers only; the child has one thread.
+                unsafe {
+                    assert_eq!(libc::setgroups(0, std::ptr::null()), 0);
+                    assert_eq!(libc::setgid(NOBODY), 0);
+                    assert_eq!(libc::setuid(NOBODY), 0);
+                }
+                assert!(Pktring::open("vb").try_activate().is_err(), "root for ever");
+                let frame = handle.take_own();
+                assert_eq!(frames::number(data(&frame)), 1);
+                handle.release(&frame).unwrap();
+                exercise(&handle, &sender);
+                assert_eq!(handle.close(), 0);
+            });
+            assert_eq!(status, 0, "{name}");
         }
     });
 }

@@ -475,7 +475,7 @@ fn rings_are_shared_with_the_kernel() {
             } else {
                 1
             };
-            assert_eq!(end - start, rings * 3 << 16);
+            assert_eq!(end - start, (rings * 3) << 16);
         }
     });
 }
