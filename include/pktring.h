@@ -1430,6 +1430,25 @@ int pktring_get_buffer(pktring_t *handle, uint32_t direction);
 int pktring_set_busy_poll(pktring_t *handle, uint32_t microseconds, uint32_t budget, int prefer);
 
 /**
+ * Keeps the machine's processors from sleeping so deeply that waking one takes longer than this
+ * (/dev/cpu_dma_latency, Linux 2.6.25), from pktring_activate() to pktring_close().
+ *
+ * What a frame on an idle link waits for is mostly a processor that has to wake up. Threads sleep as
+ * ever, and nothing is taken from other programs; but it holds for every processor of the machine and
+ * costs power, in a virtual machine processor time of its host. Where several programs ask,
+ * the least counts.
+ *
+ * @param handle        a handle that is not active
+ * @param microseconds  how long waking up may take; 0: idle processors do not sleep at all;
+ *                      negative (default): as long as the kernel likes. What the processors can do
+ *                      is in /sys/devices/system/cpu/cpu0/cpuidle: a state is used whose
+ *                      latency is not above.
+ * @return 0; -EBUSY when active; -EFAULT when handle is NULL. pktring_activate() returns -EPERM
+ *         without write permission for that file, which root has, and -ENOENT where it is not.
+ */
+int pktring_set_wake_latency(pktring_t *handle, int microseconds);
+
+/**
  * Tells the kernel which processor the socket's packets are handled on (SO_INCOMING_CPU, Linux
  * 4.4).
  *

@@ -200,6 +200,11 @@ impl Error {
 /// The result of everything that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// The errno value behind an error of the standard library.
+pub fn errno(error: &std::io::Error) -> Errno {
+    error.raw_os_error().unwrap_or(libc::EIO)
+}
+
 /// Shorthand for [`Error::Invalid`] with a formatted text.
 macro_rules! invalid {
     ($($text:tt)*) => { $crate::error::Error::Invalid(format!($($text)*)) };

@@ -2,10 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use crate::error::{invalid, Error, Result};
+use crate::error::{errno, invalid, Error, Result};
 use crate::sys::netlink::in_namespace;
 use std::fs::File;
-use std::io;
 use std::os::unix::io::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -61,8 +60,4 @@ pub fn run<T: Send>(
         Some(namespace) => namespace.run(body),
         None => body(),
     }
-}
-
-fn errno(error: &io::Error) -> i32 {
-    error.raw_os_error().unwrap_or(libc::EIO)
 }

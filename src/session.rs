@@ -13,6 +13,7 @@ use crate::stats::Accumulator;
 use crate::sys::call::{monotonic_ns, PacketSocket};
 use crate::tx::{self, Limits};
 use crate::wait::{Interrupt, Sleeper};
+use std::fs::File;
 use std::sync::Arc;
 
 /// Everything about an active handle that is not one direction's own.
@@ -36,6 +37,8 @@ pub struct Session {
     pub tx_sleeper: Option<Sleeper>,
     pub both_sleeper: Option<Sleeper>,
     spin_ns: u64,
+    /// Keeps processors from sleeping deeply.
+    pub awake: Option<File>,
 }
 
 /// How often a wait without limit looks whether an interface that is down was removed, and one
@@ -114,6 +117,7 @@ impl Session {
             kernel: Accumulator::default(),
             tx_counters: None,
             spin_ns: u64::from(config.spin_us) * 1000,
+            awake: config.tuning.stay_awake()?,
         })
     }
 

@@ -1,12 +1,14 @@
-//! Socket settings that are not the packet socket's own: buffers, busy polling, hints.
+//! Settings that are not the packet socket's own: buffers, busy polling, hints, wake-ups.
 
 #![forbid(unsafe_code)]
 
-use crate::error::{invalid, Error, Result};
+use crate::error::{errno, invalid, Error, Result};
 use crate::options::{socket, Switch};
 use crate::ring::geometry::Direction;
 use crate::sys::call::PacketSocket;
 use libc::SOL_SOCKET;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 
 const BUSY_POLL: Switch = socket(libc::SO_BUSY_POLL, "SO_BUSY_POLL", "3.11");
 const PREFER_BUSY_POLL: Switch = socket(libc::SO_PREFER_BUSY_POLL, "SO_PREFER_BUSY_POLL", "5.11");
@@ -14,6 +16,10 @@ const BUSY_POLL_BUDGET: Switch =
     socket(libc::SO_BUSY_POLL_BUDGET, "SO_BUSY_POLL_BUDGET", "5.11").write_only();
 const INCOMING_CPU: Switch = socket(libc::SO_INCOMING_CPU, "SO_INCOMING_CPU", "4.4");
 const INCOMING_NAPI_ID: Switch = socket(libc::SO_INCOMING_NAPI_ID, "SO_INCOMING_NAPI_ID", "4.12");
+
+/// Where the kernel is told in how many microseconds its processors have to be awake. What is
+/// written holds for as long as the file is open.
+const WAKE_LATENCY: &str = "/dev/cpu_dma_latency";
 
 /// The kernel keeps the budget in 16 bits.
 const MAX_BUDGET: u32 = 65_535;
@@ -32,6 +38,8 @@ pub struct Tuning {
     pub cpu: Option<u32>,
     /// `MAP_LOCKED` and `MAP_POPULATE`, for mmap.
     pub map_flags: i32,
+    /// Microseconds in which processors have to be awake.
+    pub wake_latency: Option<i32>,
 }
 
 /// How the kernel polls the interface instead of waiting for its interrupt.
@@ -194,5 +202,24 @@ impl Tuning {
             Some(cpu) => set_cpu(socket, cpu),
             None => Ok(()),
         }
+    }
+
+    /// Has processors sleep no deeper than was asked for, until the result is dropped.
+    pub fn stay_awake(&self) -> Result<Option<File>> {
+        let microseconds = match self.wake_latency {
+            Some(microseconds) => microseconds,
+            None => return Ok(None),
+        };
+        let told = OpenOptions::new()
+            .write(true)
+            .open(WAKE_LATENCY)
+            .and_then(|mut file| file.write_all(&microseconds.to_ne_bytes()).map(|_| file));
+        told.map(Some).map_err(|error| match errno(&error) {
+            libc::EACCES | libc::EPERM => Error::Privilege {
+                what: WAKE_LATENCY,
+                capability: "write permission, which root has,",
+            },
+            errno => Error::system(WAKE_LATENCY, errno),
+        })
     }
 }

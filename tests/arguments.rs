@@ -11,7 +11,7 @@ use pktring::capi::config::*;
 use pktring::capi::error::*;
 use pktring::capi::geometry::*;
 use pktring::capi::handle::Handle;
-use pktring::capi::{lifecycle::*, rx::*, stats::*, tx::*, wait::*};
+use pktring::capi::{lifecycle::*, rx::*, stats::*, tuning::*, tx::*, wait::*};
 use pktring::frame::{Block, Completion, Frame};
 use std::mem::{size_of, MaybeUninit};
 use std::ptr::{null, null_mut};
@@ -48,6 +48,7 @@ unsafe fn every_call(handle: *mut Handle) -> Vec<(&'static str, i32)> {
             ("set_snaplen", pktring_set_snaplen(handle, 0)),
             ("set_promisc", pktring_set_promisc(handle, 0)),
             ("set_spin", pktring_set_spin(handle, 0)),
+            ("set_wake_latency", pktring_set_wake_latency(handle, -1)),
             ("set_filter", pktring_set_filter(handle, null(), 0)),
             ("set_ring", pktring_set_ring(handle, PKTRING_RX, null())),
             ("get_ring", pktring_get_ring(handle, PKTRING_RX, &mut found)),
@@ -264,6 +265,7 @@ fn an_active_handle_refuses_what_must_be_set_before() {
             "set_snaplen",
             "set_promisc",
             "set_spin",
+            "set_wake_latency",
             "set_ring",
             "activate",
             "tx_reserve",

@@ -315,6 +315,55 @@ fn a_wait_with_busy_polling_still_receives_and_times_out() {
     });
 }
 
+/// The file that tells, and is told, in how many microseconds processors have to be awake.
+fn wake_latency() -> std::io::Result<i32> {
+    let mut latency = [0; 4];
+    let mut file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/cpu_dma_latency")?;
+    std::io::Read::read_exact(&mut file, &mut latency)?;
+    Ok(i32::from_ne_bytes(latency))
+}
+
+#[test]
+fn processors_have_to_be_awake_in_time_as_long_as_the_handle_is_active() {
+    isolated(|| {
+        veth();
+        let asked = |microseconds| {
+            let handle = Opened::new("vb", PKTRING_V2);
+            // SAFETY: the handle is open.
+            handle.must(unsafe { pktring_set_wake_latency(handle.0, microseconds) });
+            handle
+        };
+        let before = match wake_latency() {
+            Ok(latency) => latency,
+            // An ordinary user, or a kernel without it.
+            Err(error) => {
+                let errno = match error.raw_os_error().unwrap() {
+                    libc::EACCES => libc::EPERM,
+                    errno => errno,
+                };
+                asked(123_456).refused(errno, "/dev/cpu_dma_latency");
+                return asked(-1).activate();
+            }
+        };
+        let one = asked(123_456);
+        assert_eq!(wake_latency().unwrap(), before, "not active yet");
+        one.activate();
+        assert_eq!(wake_latency().unwrap(), before.min(123_456));
+        let other = asked(12_345);
+        other.activate();
+        let idle = asked(-1);
+        idle.activate();
+        assert_eq!(wake_latency().unwrap(), before.min(12_345));
+        drop(other);
+        assert_eq!(wake_latency().unwrap(), before.min(123_456));
+        drop(one);
+        assert_eq!(wake_latency().unwrap(), before);
+    });
+}
+
 #[test]
 fn locked_rings_are_held_to_the_limit() {
     isolated(|| {
@@ -395,7 +444,7 @@ fn what_cannot_change_while_active_says_so_and_stays_as_it_is() {
         let (h, larger, group) = (handle.0, ring(8192, 3, 4096), pktring_fanout::default());
         type Late<'a> = &'a dyn Fn() -> i32;
         // SAFETY: the handle is open; structs with their sizes, or NULL for the defaults.
-        let late: [Late; 18] = unsafe {
+        let late: [Late; 19] = unsafe {
             [
                 &|| pktring_set_version(h, PKTRING_V3),
                 &|| pktring_set_mode(h, PKTRING_DGRAM),
@@ -412,6 +461,7 @@ fn what_cannot_change_while_active_says_so_and_stays_as_it_is() {
                 &|| pktring_set_loss(h, 1),
                 &|| pktring_set_tx_offset(h, 1),
                 &|| pktring_set_memory(h, 0),
+                &|| pktring_set_wake_latency(h, 1000),
                 &|| pktring_set_netns(h, std::ptr::null()),
                 &|| pktring_set_fanout(h, &group),
                 &|| pktring_set_timestamp(h, PKTRING_TX, PKTRING_TIMESTAMP_SOFTWARE),

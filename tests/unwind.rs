@@ -49,6 +49,9 @@ fn errnos(call: &str) -> &'static [c_int] {
         // To ask netlink which retire timeout the kernel chose.
         "sendto" => &[ENOBUFS, ENOMEM, EPERM],
         "recv" => &[ENOBUFS, ENOMEM],
+        // To have processors stay awake.
+        "open64" => &[EACCES, EPERM, ENOENT, ENODEV, EMFILE, ENFILE, ENOMEM],
+        "write" => &[EINVAL],
         "close" => &[EINTR, EIO],
         other => panic!("no errno values are known for {other}"),
     }
@@ -128,6 +131,11 @@ fn with_every_option(version: u32) -> Ring {
         must(pktring_set_buffer(h, PKTRING_TX, 100_000));
         must(pktring_set_incoming_cpu(h, 0));
         must(pktring_set_memory(h, PKTRING_MEMORY_POPULATE));
+        // Refused to an ordinary user, which tests/switches.rs sees.
+        let path = "/dev/cpu_dma_latency";
+        if std::fs::File::options().write(true).open(path).is_ok() {
+            must(pktring_set_wake_latency(h, i32::MAX));
+        }
         let software = PKTRING_TIMESTAMP_SOFTWARE;
         must(pktring_set_timestamp(h, PKTRING_RX, software));
         match version {

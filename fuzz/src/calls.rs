@@ -225,7 +225,8 @@ impl Caller {
         // SAFETY: NULL or an open handle.
         let code = unsafe {
             match input.int_in_range(0..=8u8)? {
-                0 | 1 => call!(pktring_set_version(handle, small)),
+                0 => call!(pktring_set_version(handle, small)),
+                1 => call!(pktring_set_wake_latency(handle, small as c_int - 1)),
                 7 => call!(pktring_set_tx_method(handle, small)),
                 2 => call!(pktring_set_mode(handle, small)),
                 3 => call!(pktring_set_protocol(handle, input.arbitrary()?)),

@@ -142,6 +142,8 @@ pass_on! {
         SYS_mmap(at, len, prot, flags, fd, offset);
     madvise(at: *mut c_void, len: usize, advice: c_int) -> c_int,
         SYS_madvise(at, len, advice);
+    open64(path: *const c_char, flags: c_int, mode: c_uint) -> c_int,
+        SYS_openat(libc::AT_FDCWD, path, flags, mode);
     eventfd(count: c_uint, flags: c_int) -> c_int,
         SYS_eventfd2(count, flags);
     epoll_create1(flags: c_int) -> c_int,
