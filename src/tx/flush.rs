@@ -255,20 +255,31 @@ impl Transmitter {
 
     /// Puts the published frames from the head on into `frames`, as many as fit. The first result
     /// is how many.
+    #[inline(never)]
     fn gather(&self, frames: &mut [iovec]) -> (usize, Gathered) {
-        let (mut end, mut bytes, mut count) = (self.head, 0, 0);
-        while end.sequence < self.edge.sequence {
-            if let State::Published { start, length } = self.records[end.sequence].state {
-                match frames.get_mut(count) {
-                    Some(frame) => *frame = self.slots.frame(end.place.offset, start, length),
-                    None => break,
+        let (mut sequence, mut bytes, mut count) = (self.head.sequence, 0, 0);
+        while sequence < self.edge.sequence {
+            if let State::Published {
+                offset,
+                start,
+                length,
+            } = self.records[sequence].state
+            {
+                let found = self.slots.frame(offset, start, length);
+                match (frames.get_mut(count), found) {
+                    (Some(frame), Some(found)) => *frame = found,
+                    _ => break,
                 }
-                end.place = self.lane.next(end.place);
                 bytes += u64::from(length);
                 count += 1;
             }
-            end.sequence += 1;
+            sequence += 1;
         }
+        let place = match sequence == self.edge.sequence {
+            true => self.edge.place,
+            false => (0..count).fold(self.head.place, |place, _| self.lane.next(place)),
+        };
+        let end = Cursor { place, sequence };
         (count, Gathered { end, bytes })
     }
 
@@ -305,12 +316,17 @@ impl Transmitter {
         let mut edge = None;
         for sequence in self.head.sequence..self.edge.sequence {
             let record = &mut self.records[sequence];
-            if let State::Published { start, length } = record.state {
+            if let State::Published {
+                offset,
+                start,
+                length,
+            } = record.state
+            {
                 if place.count >= limit {
                     edge = edge.or(Some(Cursor { place, sequence }));
-                    self.slots.withdraw(place.offset);
+                    self.slots.withdraw(offset);
                     record.state = State::Committed {
-                        offset: place.offset,
+                        offset,
                         start,
                         length,
                     };
@@ -369,21 +385,24 @@ impl Transmitter {
     /// Takes the frame at the head out of the ring, and all behind it back to the committed, to
     /// be published again from the head's slot on.
     fn refuse(&mut self, errno: Errno) {
-        let mut place = self.head.place;
         let first = self.published(self.head.sequence);
         for sequence in first..self.edge.sequence {
             let record = &mut self.records[sequence];
-            if let State::Published { start, length } = record.state {
-                self.slots.withdraw(place.offset);
+            if let State::Published {
+                offset,
+                start,
+                length,
+            } = record.state
+            {
+                self.slots.withdraw(offset);
                 record.state = match sequence == first {
                     true => State::Refused { errno, length },
                     false => State::Committed {
-                        offset: place.offset,
+                        offset,
                         start,
                         length,
                     },
                 };
-                place = self.lane.next(place);
             }
         }
         self.edge = Cursor {

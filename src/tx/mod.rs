@@ -325,7 +325,11 @@ impl Transmitter {
         let start = self.slots.data_start() as u16;
         *record = Record {
             tag: user_data,
-            state: State::Published { start, length },
+            state: State::Published {
+                offset: slot,
+                start,
+                length,
+            },
         };
         self.slots.publish(slot, start, length);
         self.edge = Cursor {
@@ -468,7 +472,11 @@ impl Transmitter {
             self.slots.copy(offset, slot, start, length);
         }
         self.slots.publish(slot, start, length);
-        self.records[self.edge.sequence].state = State::Published { start, length };
+        self.records[self.edge.sequence].state = State::Published {
+            offset: slot,
+            start,
+            length,
+        };
         self.edge.place = self.lane.next(self.edge.place);
     }
 

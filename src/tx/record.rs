@@ -18,8 +18,12 @@ pub enum State {
     },
     /// Given up by the caller.
     Aborted,
-    /// In the hands of the kernel.
-    Published { start: u16, length: u32 },
+    /// In the hands of the kernel, in the slot at `offset`.
+    Published {
+        offset: usize,
+        start: u16,
+        length: u32,
+    },
     /// Given back by the kernel. `clock` holds the timestamp bits of the status.
     Sent {
         clock: u8,

@@ -82,14 +82,16 @@ impl Slots {
         };
         let fits = view.len() as u64 >= ring.bytes()
             && ring.frame_size as usize > version.tx_data_offset();
+        let header = version.tx_data_offset() as u32;
         fits.then(|| Slots {
             view,
             copied: config.copied,
             version: *version,
             mode: config.mode,
             placed: config.placed,
-            data_start: version.tx_data_offset() as u32,
-            room: ring.frame_size - version.tx_data_offset() as u32,
+            // Without a header short frames lie in one cache line.
+            data_start: if config.copied { 0 } else { header },
+            room: ring.frame_size - header,
             status_at,
         })
     }
@@ -232,14 +234,15 @@ impl Slots {
         };
     }
 
-    /// Where the frame of `length` bytes at `start` of `slot` is; nothing, should that be outside.
+    /// Where the frame of `length` bytes at `start` of `slot` is.
     #[inline(always)]
-    pub fn frame(&self, slot: usize, start: u16, length: u32) -> iovec {
-        let data = self.view.pointer(slot + start as usize, length as usize);
-        iovec {
-            iov_base: data.map_or(std::ptr::null_mut(), |data| data.as_ptr().cast()),
-            iov_len: data.map_or(0, |_| length as usize),
-        }
+    pub fn frame(&self, slot: usize, start: u16, length: u32) -> Option<iovec> {
+        let length = length as usize;
+        let data = self.view.pointer(slot + start as usize, length)?;
+        Some(iovec {
+            iov_base: data.as_ptr().cast(),
+            iov_len: length,
+        })
     }
 
     /// Copies the frame of `length` bytes at `start` from one slot to another.

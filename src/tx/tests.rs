@@ -1014,7 +1014,10 @@ impl Model {
         if let Some(last) = wire.last() {
             assert_eq!(last, &frame(good[wire.len() - 1]));
         }
-        self.check_ring();
+        // Where frames are copied from, there are no status words.
+        if !self.tx.copies() {
+            self.check_ring();
+        }
     }
 
     /// What the kernel may look at is one run of slots that ends where nothing waits.
@@ -1064,7 +1067,8 @@ impl Model {
         assert_eq!(counted, (good.len() as u64, refused as u64, 0));
         let ring = self.kernel.ring;
         for i in 0..ring.frames_per_block() * ring.block_count {
-            assert_eq!(self.kernel.status(ring.slot_offset(i)), TP_STATUS_AVAILABLE);
+            let status = self.kernel.status(ring.slot_offset(i));
+            assert!(self.tx.copies() || status == TP_STATUS_AVAILABLE);
             assert!(self.tx.reserve().is_some());
         }
         assert!(self.tx.reserve().is_none());
