@@ -70,6 +70,7 @@ pub fn overview(manual: &Manual) -> String {
 fn head(manual: &Manual, name: &str, section: &str, what: &str) -> String {
     format!(
         ".\\\" Made from the comments of pktring.h.\n.TH {} {} \"\" \"pktring {}\" \"libpktring\"\n\
+         .\\\" Names that are parted at the end of a line are found by nobody.\n.nr HY 0\n.nh\n.ad l\n\
          .SH NAME\n{} \\- {}\n",
         name.to_uppercase(),
         section,

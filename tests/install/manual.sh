@@ -13,3 +13,8 @@ for page in "$PREFIX"/share/man/man?/*; do
     groff -man -Tutf8 -ww -z "$page" 2>&1
 done >warnings
 [ ! -s warnings ] || { cat warnings; exit 1; }
+# Names stay whole, so that they can be searched for.
+for page in "$PREFIX"/share/man/man?/pktring*; do
+    groff -man -Tascii "$page" | grep -n 'pk-$\|pktring_[a-z0-9_]*-$' && exit 1
+done
+true
