@@ -1011,8 +1011,10 @@ extern "C" {
  *
  * A handle that stays open across fork() belongs to the parent: every call in the child
  * returns -EBADF. The child has a copy of the socket's descriptor, though, as of any other: a
- * handle that the parent closes leaves its socket and the memory of its rings with the kernel
- * until the child ends or starts another program.
+ * handle that the parent closes leaves its socket and the memory of its rings with the kernel, its
+ * memberships and its place in a fanout group, whose packets go nowhere then, until the child ends
+ * or starts another program. A child that lives on should close(2) what pktring_fd() told before
+ * the fork.
  */
 pktring_t *pktring_open(const char *device, char *errbuf);
 
@@ -1060,10 +1062,12 @@ pktring_t *pktring_open_transmit(const char *device, char *errbuf);
  *         - -ENODEV  there is no such interface
  *         - -ENOMEM  the kernel has no memory for the ring; nothing smaller is set up instead
  *         - -EINVAL  settings that do not fit each other; the text names them
+ *         - -EMFILE  no descriptors are left: an active handle takes three, with both rings five
  *         - -EBUSY   the handle is active already
  *         - -EFAULT  handle is NULL
  *
- * An interface that is down is no failure: capture starts when it comes up.
+ * What else can go wrong with a setting is told at the function that sets it. An interface that is
+ * down is no failure: capture starts when it comes up.
  */
 int pktring_activate(pktring_t *handle);
 
@@ -1892,8 +1896,9 @@ int pktring_wait(pktring_t *handle, uint32_t events, int timeout_ms);
  * returns -ENODEV when it is gone.
  *
  * @param handle  an active handle
- * @return the descriptor, which belongs to the handle and must not be closed or read from;
- *         -EBUSY when the handle is not active; -EFAULT when handle is NULL
+ * @return the descriptor, which belongs to the handle and must not be closed (except in a child,
+ *         see pktring_open()) or read from; -EBUSY when the handle is not active; -EFAULT when
+ *         handle is NULL
  *
  * May be called from any thread.
  */

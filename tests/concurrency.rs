@@ -407,6 +407,28 @@ fn a_forked_child_keeps_the_socket_of_a_closed_handle_no_longer_than_it_lives() 
     });
 }
 
+#[test]
+fn a_forked_child_that_closes_the_descriptor_keeps_nothing_of_a_closed_handle() {
+    let _one = with_children();
+    isolated(|| {
+        let handle = Pktring::open("lo").activate();
+        let (read, write) = std::io::pipe().unwrap();
+        let (closed, told) = std::io::pipe().unwrap();
+        let socket = handle.fd();
+        let child = Child::start(|| {
+            // SAFETY: the child's own copy of the descriptor, which nobody uses in it.
+            unsafe { libc::close(socket) };
+            std::io::Write::write_all(&mut &told, &[1]).unwrap();
+            std::io::Read::read(&mut &read, &mut [0]).unwrap();
+        });
+        std::io::Read::read_exact(&mut &closed, &mut [0]).unwrap();
+        assert_eq!(handle.close(), 0);
+        assert_eq!(packet_sockets(), 0);
+        std::io::Write::write_all(&mut &write, &[1]).unwrap();
+        child.end();
+    });
+}
+
 /// A forked child, which makes plain system calls only.
 struct Child(libc::pid_t);
 

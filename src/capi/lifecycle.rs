@@ -31,8 +31,10 @@ use std::sync::Arc;
 ///
 /// A handle that stays open across fork() belongs to the parent: every call in the child
 /// returns -EBADF. The child has a copy of the socket's descriptor, though, as of any other: a
-/// handle that the parent closes leaves its socket and the memory of its rings with the kernel
-/// until the child ends or starts another program.
+/// handle that the parent closes leaves its socket and the memory of its rings with the kernel, its
+/// memberships and its place in a fanout group, whose packets go nowhere then, until the child ends
+/// or starts another program. A child that lives on should close(2) what pktring_fd() told before
+/// the fork.
 #[no_mangle]
 pub unsafe extern "C" fn pktring_open(device: *const c_char, errbuf: *mut c_char) -> *mut Handle {
     let open = || -> Result<*mut Handle> {
@@ -116,10 +118,12 @@ pub unsafe extern "C" fn pktring_open_transmit(
 ///         - -ENODEV  there is no such interface
 ///         - -ENOMEM  the kernel has no memory for the ring; nothing smaller is set up instead
 ///         - -EINVAL  settings that do not fit each other; the text names them
+///         - -EMFILE  no descriptors are left: an active handle takes three, with both rings five
 ///         - -EBUSY   the handle is active already
 ///         - -EFAULT  handle is NULL
 ///
-/// An interface that is down is no failure: capture starts when it comes up.
+/// What else can go wrong with a setting is told at the function that sets it. An interface that is
+/// down is no failure: capture starts when it comes up.
 #[no_mangle]
 pub unsafe extern "C" fn pktring_activate(handle: *mut Handle) -> c_int {
     // SAFETY: the caller passes NULL or a handle.

@@ -162,8 +162,9 @@ impl RxSide {
 /// returns -ENODEV when it is gone.
 ///
 /// @param handle  an active handle
-/// @return the descriptor, which belongs to the handle and must not be closed or read from;
-///         -EBUSY when the handle is not active; -EFAULT when handle is NULL
+/// @return the descriptor, which belongs to the handle and must not be closed (except in a child,
+///         see pktring_open()) or read from; -EBUSY when the handle is not active; -EFAULT when
+///         handle is NULL
 ///
 /// May be called from any thread.
 #[no_mangle]
