@@ -11,6 +11,7 @@ use pktring::capi::stats::PKTRING_UNAVAILABLE;
 use pktring::capi::wait::pktring_wait;
 use std::cell::Cell;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 #[test]
@@ -265,6 +266,69 @@ fn slots_without_room_for_data_tell_the_length_of_frames_alone() {
             }
             let stats = handle.stats();
             assert_eq!((stats.frames, stats.dropped, stats.corrupt), (500, 0, 0));
+        }
+    });
+}
+
+#[test]
+fn what_several_processors_put_into_the_ring_at_once_comes_once_and_in_the_order_of_each() {
+    const EACH: u64 = 20_000;
+    const SENDERS: u64 = 3;
+    isolated(|| {
+        link::veth("va", "vb").unwrap();
+        for (version, name) in VERSIONS {
+            let handle = Pktring::open("vb")
+                .version(version)
+                .filter(&frames::own_only())
+                .ring(PKTRING_RX, &small_ring(version, 512))
+                .activate();
+            // What the virtual wire itself loses never reaches the handle.
+            let wire = || {
+                let [va, vb] = ["va", "vb"].map(|end| link::counters(end).unwrap());
+                va.tx_dropped + vb.rx_dropped
+            };
+            let (done, lost) = (AtomicU64::new(0), wire());
+            let mut next = [0; SENDERS as usize];
+            let mut delivered = 0;
+            std::thread::scope(|scope| {
+                for sender in 0..SENDERS {
+                    let done = &done;
+                    scope.spawn(move || {
+                        let socket = PlainSocket::sender("va").unwrap();
+                        for first in (0..EACH).step_by(20) {
+                            let numbers = (first..first + 20).map(|n| n * SENDERS + sender);
+                            let batch: Vec<_> = numbers
+                                .map(|number| frames::frame_of_length(number, 100))
+                                .collect();
+                            socket.send_all(&batch).unwrap();
+                        }
+                        done.fetch_add(1, Ordering::Release);
+                    });
+                }
+                loop {
+                    let over = done.load(Ordering::Acquire) == SENDERS;
+                    if handle.wait_rx(20).unwrap() == 0 && over {
+                        break;
+                    }
+                    while let Some(frame) = handle.next().unwrap() {
+                        let number = frames::number(data(&frame));
+                        assert!(
+                            data(&frame) == frames::frame_of_length(number, 100),
+                            "{name}"
+                        );
+                        let due = &mut next[(number % SENDERS) as usize];
+                        assert!(number >= *due, "{name}: {number} after {due}");
+                        *due = number + 1;
+                        delivered += 1;
+                        handle.release(&frame).unwrap();
+                    }
+                }
+            });
+            let stats = handle.stats();
+            println!("{name}: {delivered} delivered, {} dropped", stats.dropped);
+            let sent = EACH * SENDERS - (wire() - lost);
+            assert_eq!(delivered + stats.dropped, sent, "{name}");
+            assert_eq!((stats.frames, stats.corrupt), (delivered, 0), "{name}");
         }
     });
 }

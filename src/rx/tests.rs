@@ -638,6 +638,30 @@ fn a_corrupt_whole_block_is_reported_and_passed_over() {
 }
 
 #[test]
+fn a_slot_that_is_filled_before_the_one_in_front_of_it_waits_for_its_turn() {
+    // Two processors fill slots side by side, and the second is done first.
+    for version in [Version::V1, Version::V2] {
+        let mut bench = Bench::new(version, 6);
+        for lap in 0..4 {
+            for pair in 0..3 {
+                let number = lap * 10 + pair as u64 * 2;
+                let (first, second) = (pair * 2, pair * 2 + 1);
+                bench.write_slot(first, number);
+                bench.write_slot(second, number + 1);
+                bench.set_status(second, TP_STATUS_USER);
+                assert_eq!(bench.next().err(), Some(Step::Empty));
+                bench.set_status(first, TP_STATUS_USER);
+                for due in [number, number + 1] {
+                    let frame = bench.next().unwrap();
+                    assert_eq!(bench.read(&frame), due, "{version:?}");
+                    assert!(bench.release(&frame));
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_corrupt_slot_costs_its_frame_and_no_more() {
     for version in [Version::V1, Version::V2] {
         let (snaplen, mac) = match version {
