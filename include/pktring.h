@@ -2070,7 +2070,8 @@ int pktring_set_destination(pktring_t *handle, const struct pktring_addr *addres
  *
  * On a handle without a transmit ring it is one send(2), and so it is with PKTRING_TX_METHOD_COPY,
  * once what was committed before is sent. On a ring of the kernel's it goes into the ring behind
- * what was committed, and the ring is flushed; it is among the completions then, with user_data 0.
+ * what was committed, and the ring is flushed; it is among the completions then, with user_data 0,
+ * and counts as sent although it may still wait in the ring for room in the send buffer or queue.
  *
  * @param handle  an active handle; a receive ring is enough
  * @param frame   the frame, with its link-level header (PKTRING_RAW); copied
@@ -2091,8 +2092,8 @@ int pktring_inject(pktring_t *handle, const void *frame, size_t length);
 
 /**
  * Sends several frames, in order, with one system call for every 64 of them (sendmmsg(2)) on a
- * handle without a transmit ring or with PKTRING_TX_METHOD_COPY. On a ring of the kernel's each
- * takes a system call.
+ * handle without a transmit ring or with PKTRING_TX_METHOD_COPY. On a ring of the kernel's they go
+ * into the ring as for pktring_inject(), with one system call for as many as there are free slots.
  *
  * @param handle  an active handle; a receive ring is enough
  * @param frames  array of count frames; an array of struct iovec will do, cast

@@ -988,6 +988,8 @@ fn frames_are_injected_through_a_ring() {
         for (way, _) in ways() {
             let handle = sender("va", way);
             injects(&handle, &peer);
+            assert_eq!(handle.flush(0), Ok(0));
+            receives(&peer, &[]);
             // Behind what was committed.
             if way.method == PKTRING_TX_METHOD_COPY {
                 let all: Vec<_> = (0..5).map(frames::frame).collect();

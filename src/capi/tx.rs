@@ -9,6 +9,7 @@ use crate::ring::geometry::Mode;
 use crate::session::Session;
 use crate::sys::call::{link_address, Batch};
 use crate::tx::{inject, Outlet, Transmitter};
+use std::io::IoSlice;
 use std::os::raw::{c_int, c_void};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
@@ -466,7 +467,8 @@ pub unsafe extern "C" fn pktring_set_destination(
 ///
 /// On a handle without a transmit ring it is one send(2), and so it is with PKTRING_TX_METHOD_COPY,
 /// once what was committed before is sent. On a ring of the kernel's it goes into the ring behind
-/// what was committed, and the ring is flushed; it is among the completions then, with user_data 0.
+/// what was committed, and the ring is flushed; it is among the completions then, with user_data 0,
+/// and counts as sent although it may still wait in the ring for room in the send buffer or queue.
 ///
 /// @param handle  an active handle; a receive ring is enough
 /// @param frame   the frame, with its link-level header (PKTRING_RAW); copied
@@ -505,8 +507,8 @@ pub unsafe extern "C" fn pktring_inject(
 }
 
 /// Sends several frames, in order, with one system call for every 64 of them (sendmmsg(2)) on a
-/// handle without a transmit ring or with PKTRING_TX_METHOD_COPY. On a ring of the kernel's each
-/// takes a system call.
+/// handle without a transmit ring or with PKTRING_TX_METHOD_COPY. On a ring of the kernel's they go
+/// into the ring as for pktring_inject(), with one system call for as many as there are free slots.
 ///
 /// @param handle  an active handle; a receive ring is enough
 /// @param frames  array of count frames; an array of struct iovec will do, cast
@@ -541,17 +543,12 @@ pub unsafe extern "C" fn pktring_inject_batch(
             });
             return Ok(sent as c_int);
         }
-        for (sent, buffer) in buffers.iter().enumerate() {
-            // SAFETY: the caller's promise for each buffer.
-            let frame =
-                unsafe { std::slice::from_raw_parts(buffer.iov_base.cast::<u8>(), buffer.iov_len) };
-            match inject_one(handle, session, tx, frame) {
-                Ok(_) => {}
-                Err(error) if sent == 0 => return Err(error),
-                Err(_) => return Ok(sent as c_int),
-            }
-        }
-        Ok(count as c_int)
+        // SAFETY: as above, and IoSlice has the layout of iovec; none is NULL, so by the caller's
+        // promise each is as many readable bytes as it says.
+        let frames = unsafe { std::slice::from_raw_parts(frames.cast::<IoSlice>(), count) };
+        let (transmitter, mut kernel) = tx.with_outlet(handle, session)?;
+        let sent = transmitter.inject_batch(&mut kernel, frames)?;
+        Ok(sent as c_int)
     };
     // SAFETY: the caller passes NULL or a handle, from the thread that transmits.
     unsafe { transmit(handle, body) }

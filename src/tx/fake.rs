@@ -36,6 +36,8 @@ pub struct Fake {
     pub answers: VecDeque<Errno>,
     /// The interface was down for a moment after so many frames.
     pub flap_after: Option<usize>,
+    /// What the kicks after that answer.
+    pub answers_after_flap: VecDeque<Errno>,
     /// How many more frames the queue rejects, whatever they are.
     pub rejections: u32,
     pub kicks: u32,
@@ -65,6 +67,7 @@ impl Fake {
             buffer: usize::MAX,
             answers: VecDeque::new(),
             flap_after: None,
+            answers_after_flap: VecDeque::new(),
             rejections: 0,
             kicks: 0,
             count_shown: false,
@@ -158,6 +161,7 @@ impl Fake {
         }
         if self.flap_after == Some(self.wire.len()) {
             self.flap_after = None;
+            self.answers.append(&mut self.answers_after_flap);
             return Err(libc::ENETDOWN);
         }
         if self.rejections > 0 {

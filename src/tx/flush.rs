@@ -41,6 +41,8 @@ pub enum Halt {
     Buffer,
     /// The interface's queue rejected the frame.
     Queue,
+    /// A new frame was refused.
+    Refused(Errno),
 }
 
 /// The memory of how often the queue rejected the frame at the head.
@@ -161,7 +163,33 @@ impl Transmitter {
     /// Makes the kernel take as many frames as it can now, refuses those it will never take, and
     /// reaps. The status words tell how far it came.
     pub fn kick<K: Kernel>(&mut self, kernel: &mut K) -> Result<Halt> {
-        let outcome = self.drive(kernel);
+        let outcome = self.drive(kernel, u64::MAX);
+        self.settle(outcome)
+    }
+
+    /// [`Transmitter::kick`], which ends at the first of the frames from record `new` on that is
+    /// refused, or with an error. The new ones that were not taken by then are given up. The first
+    /// result is how many new ones are sent or wait in the ring; the second why not all are.
+    pub fn kick_new<K: Kernel>(&mut self, kernel: &mut K, new: u64) -> (u64, Option<Error>) {
+        let all = self.tail.sequence - new;
+        let outcome = self.drive(kernel, new);
+        let (passed, failure) = match outcome {
+            // The head is behind the one that was refused.
+            Ok(Halt::Refused(errno)) => (1, Error::system("send", errno)),
+            Ok(_) => {
+                let settled = self.settle(outcome);
+                return (all, settled.err());
+            }
+            Err(error) => (0, error),
+        };
+        let taken = self.head.sequence.saturating_sub(new + passed);
+        self.give_up(new);
+        let settled = self.settle(Ok(Halt::Nothing));
+        (taken.min(all), settled.err().or(Some(failure)))
+    }
+
+    /// What comes after each kick.
+    fn settle(&mut self, outcome: Result<Halt>) -> Result<Halt> {
         self.publish(u64::MAX);
         self.reap();
         if self.slots.copied() && self.settled.place.count == self.tail.place.count {
@@ -184,7 +212,8 @@ impl Transmitter {
         }
     }
 
-    fn drive<K: Kernel>(&mut self, kernel: &mut K) -> Result<Halt> {
+    /// Hands over what can be. Ends at the first frame from record `new` on that is refused.
+    fn drive<K: Kernel>(&mut self, kernel: &mut K, new: u64) -> Result<Halt> {
         let mut window = u64::MAX;
         let mut errors = Errors::default();
         loop {
@@ -224,7 +253,10 @@ impl Transmitter {
                     self.refuse(errno);
                     if errno == libc::EMSGSIZE {
                         self.refresh(kernel);
-                        self.refuse_too_long();
+                        self.refuse_too_long(new);
+                    }
+                    if self.head.sequence > new {
+                        return Ok(Halt::Refused(errno));
                     }
                     window = FIRST_WINDOW;
                 }
@@ -338,6 +370,18 @@ impl Transmitter {
         self.counters.set_in_flight(self.in_flight());
     }
 
+    /// Takes the frames from record `new` on that the kernel has not taken out of the ring.
+    fn give_up(&mut self, new: u64) {
+        let published =
+            |&sequence: &u64| matches!(self.records[sequence].state, State::Published { .. });
+        let older = (self.head.sequence..new).filter(published).count();
+        self.hold_back(older as u64);
+        for sequence in new.max(self.edge.sequence)..self.tail.sequence {
+            self.records[sequence].state = State::Aborted;
+        }
+        self.close_gaps();
+    }
+
     /// Notes which frames got the kernel's numbers in a kick that began at record `from`, and
     /// collects timestamps.
     fn note_stamps<K: Kernel>(
@@ -414,10 +458,10 @@ impl Transmitter {
         self.counters.refused();
     }
 
-    /// Refuses every committed frame that has become too long, so that a ring of them does not
-    /// take a system call each (and the kernel does not log each).
-    fn refuse_too_long(&mut self) {
-        for sequence in self.edge.sequence..self.tail.sequence {
+    /// Refuses every committed frame before record `new` that has become too long, so that a ring
+    /// of them does not take a system call each (and the kernel does not log each).
+    fn refuse_too_long(&mut self, new: u64) {
+        for sequence in self.edge.sequence..self.tail.sequence.min(new) {
             if let State::Committed {
                 offset,
                 start,

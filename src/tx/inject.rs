@@ -1,7 +1,6 @@
 //! Frames sent one by one or in batches, without a transmit ring.
 
 use super::kernel::Kernel;
-use super::record::State;
 use super::{Limits, Transmitter};
 use crate::error::{Error, Result};
 use crate::sys::call::{Batch, Errno, PacketSocket};
@@ -117,41 +116,87 @@ impl Transmitter {
     ///
     /// # Errors
     /// [`Error::QueueFull`] while the ring is full, [`Error::State`] behind an open reservation,
-    /// the reason when the kernel refuses the frame, and those of [`Transmitter::flush`], with
-    /// which the frame stays in the ring.
+    /// the reason when the kernel refuses the frame, and those of [`Transmitter::flush`]. The
+    /// frame is not in the ring then.
     pub fn inject<K: Kernel>(&mut self, kernel: &mut K, frame: &[u8]) -> Result<usize> {
         self.inject_parts(kernel, &[IoSlice::new(frame)])
     }
 
     /// The same for a frame in several parts.
     pub fn inject_parts<K: Kernel>(&mut self, kernel: &mut K, parts: &[IoSlice]) -> Result<usize> {
-        let total: usize = parts.iter().map(|part| part.len()).sum();
+        let (_, failure) = self.inject_some(kernel, std::iter::once(parts));
+        failure.map_or(Ok(parts.iter().map(|part| part.len()).sum()), Err)
+    }
+
+    /// The same for several frames, with a system call for as many as there are free slots. The
+    /// result is how many; less than all when one failed, and its error when that was the first.
+    pub fn inject_batch<K: Kernel>(&mut self, kernel: &mut K, frames: &[IoSlice]) -> Result<usize> {
+        let mut sent = 0;
+        while sent < frames.len() {
+            let parts = frames[sent..].iter().map(std::slice::from_ref);
+            let (taken, failure) = self.inject_some(kernel, parts);
+            sent += taken;
+            match failure {
+                Some(error) if sent == 0 => return Err(error),
+                Some(_) => break,
+                None => {}
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Puts `frames` into the ring, each in its parts, until it is full or one fails, and has them
+    /// sent. The first result is how many are sent or wait in the ring; those from the one that
+    /// failed on do not.
+    fn inject_some<'a, K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        frames: impl Iterator<Item = &'a [IoSlice<'a>]>,
+    ) -> (usize, Option<Error>) {
         if self.edge.sequence != self.tail.sequence {
-            return Err(OPEN);
+            return (0, Some(OPEN));
         }
         if !self.ready() {
-            self.kick(kernel)?;
+            if let Err(error) = self.kick(kernel) {
+                return (0, Some(error));
+            }
         }
-        let sequence = self.tail.sequence;
+        let first = self.tail.sequence;
+        let mut failure = None;
+        for parts in frames {
+            match self.put(kernel, parts) {
+                Ok(()) => {}
+                Err(Error::QueueFull) if self.tail.sequence != first => break,
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
+        }
+        if self.tail.sequence == first {
+            return (0, failure);
+        }
+        let (taken, refused) = self.kick_new(kernel, first);
+        (taken as usize, refused.or(failure))
+    }
+
+    /// Commits the one frame that `parts` are.
+    fn put<K: Kernel>(&mut self, kernel: &mut K, parts: &[IoSlice]) -> Result<()> {
         let slot = self.tail.place.offset;
         let reference = self.reserve().ok_or(Error::QueueFull)?.reference;
+        let total: usize = parts.iter().map(|part| part.len()).sum();
         let length = u32::try_from(total).unwrap_or(u32::MAX);
-        if !self.slots.fill(slot, parts) {
-            self.abort(reference)?;
-            return Err(Error::FrameLength {
+        let done = match self.slots.fill(slot, parts) {
+            true => self.commit(kernel, reference, length, 0, 0),
+            false => Err(Error::FrameLength {
                 length: total as u64,
                 least: self.limits.least(),
                 most: self.limits.longest().min(self.slots.room()),
-            });
-        }
-        if let Err(error) = self.commit(kernel, reference, length, 0, 0) {
+            }),
+        };
+        if done.is_err() {
             self.abort(reference)?;
-            return Err(error);
         }
-        self.kick(kernel)?;
-        match self.records[sequence].state {
-            State::Refused { errno, .. } => Err(Error::system("send", errno)),
-            _ => Ok(total),
-        }
+        done
     }
 }

@@ -347,10 +347,15 @@ impl Transmitter {
     pub fn abort(&mut self, reference: u64) -> Result<()> {
         let (sequence, _) = self.reservation(reference)?;
         self.records[sequence].state = State::Aborted;
+        self.close_gaps();
+        Ok(())
+    }
+
+    /// To be called when frames were given up.
+    fn close_gaps(&mut self) {
         self.forget_aborted();
         self.publish(u64::MAX);
         self.retract();
-        Ok(())
     }
 
     /// Drops the records of the newest frames that were given up, so that a program which

@@ -6,6 +6,7 @@ use super::*;
 use crate::ring::map::Mapping;
 use crate::sys::layout::{v1, v2, v3};
 use libc::{TP_STATUS_AVAILABLE, TP_STATUS_SENDING, TP_STATUS_SEND_REQUEST};
+use std::io::IoSlice;
 
 const VERSIONS: [Version; 3] = [Version::V1, Version::V2, Version::V3];
 const BASE: u64 = 0x1234_5678_9abc_def0;
@@ -895,6 +896,123 @@ fn an_injected_frame_goes_through_the_ring_in_its_turn() {
         Err(Error::QueueFull)
     ));
     assert_eq!(kernel.wire, frames(0..45));
+}
+
+fn inject_batch(tx: &mut Transmitter, kernel: &mut Fake, frames: &[Vec<u8>]) -> Result<usize> {
+    let slices: Vec<_> = frames.iter().map(|bytes| IoSlice::new(bytes)).collect();
+    tx.inject_batch(kernel, &slices)
+}
+
+#[test]
+fn an_injected_batch_takes_a_system_call_for_each_ring_full() {
+    for version in VERSIONS {
+        let (mut tx, mut kernel) = pair(version, 4);
+        put(&mut tx, &mut kernel, &frame(0), 7);
+        let sent = inject_batch(&mut tx, &mut kernel, &frames(1..30)).unwrap();
+        assert_eq!((sent, kernel.kicks), (29, 4));
+        assert_eq!(kernel.wire, frames(0..30));
+        assert_eq!(counts(&tx), (30, 0, 0));
+        assert_eq!(inject_batch(&mut tx, &mut kernel, &[]).unwrap(), 0);
+        let open = tx.reserve().unwrap();
+        let behind = inject_batch(&mut tx, &mut kernel, &frames(0..2));
+        assert!(matches!(behind, Err(Error::State(_))));
+        tx.abort(open.reference).unwrap();
+        kernel.slow = true;
+        let waiting = inject_batch(&mut tx, &mut kernel, &frames(30..40));
+        assert_eq!((waiting.unwrap(), tx.in_flight()), (8, 8));
+        let full = inject_batch(&mut tx, &mut kernel, &frames(38..40));
+        assert!(matches!(full, Err(Error::QueueFull)));
+        assert_eq!(kernel.wire, frames(0..38));
+    }
+}
+
+#[test]
+fn an_injected_batch_ends_at_the_first_frame_that_fails() {
+    // Refused by the library, and by the kernel.
+    for (bad, errno) in [
+        (vec![1; 1515], libc::EMSGSIZE),
+        (vec![BAD; 60], libc::EINVAL),
+    ] {
+        for at in 0..12 {
+            for before in 0..3 {
+                let (mut tx, mut kernel) = pair(Version::V3, 3);
+                for n in 0..before {
+                    put(&mut tx, &mut kernel, &frame(n), n);
+                }
+                let mut batch = frames(before..before + 12);
+                batch[at] = bad.clone();
+                let result = inject_batch(&mut tx, &mut kernel, &batch);
+                match at {
+                    0 => assert_eq!(result.unwrap_err().errno(), errno),
+                    _ => assert_eq!(result.unwrap(), at),
+                }
+                // Nor is any of those behind it sent later.
+                put(&mut tx, &mut kernel, &frame(99), 99);
+                assert_eq!(tx.flush(&mut kernel, 0).unwrap(), 0);
+                let mut wire = frames(0..before + at as u64);
+                wire.push(frame(99));
+                assert_eq!(kernel.wire, wire, "{at} {before}");
+                let told = results(&mut tx);
+                let failed = told.iter().filter(|(_, error)| *error != 0);
+                assert_eq!(failed.count() as u64, tx.counters().read().refused);
+                assert_eq!(counts(&tx).2, 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn frames_behind_a_lowered_mtu_are_not_sent_by_a_batch_that_tells_so() {
+    let (mut tx, mut kernel) = pair(Version::V2, 4);
+    put(&mut tx, &mut kernel, &[1; 1514], 1);
+    put(&mut tx, &mut kernel, &[2; 100], 2);
+    kernel.mtu = 1000;
+    let batch = [vec![3; 100], vec![4; 1514], vec![5; 100]];
+    assert_eq!(inject_batch(&mut tx, &mut kernel, &batch).unwrap(), 1);
+    assert_eq!(tx.flush(&mut kernel, 0).unwrap(), 0);
+    assert_eq!(kernel.wire, [vec![2; 100], vec![3; 100]]);
+    let long = -libc::EMSGSIZE;
+    assert_eq!(results(&mut tx)[..3], [(1, long), (2, 0), (0, 0)]);
+    assert_eq!(tx.limits().mtu, 1000);
+}
+
+#[test]
+fn an_injected_frame_that_could_not_be_sent_is_not_sent_later() {
+    for version in VERSIONS {
+        let (mut tx, mut kernel) = pair(version, 3);
+        put(&mut tx, &mut kernel, &frame(0), 0);
+        for batch in [frames(1..2), frames(1..4), frames(1..20)] {
+            kernel.answers.extend([libc::ENETDOWN, libc::ENETDOWN]);
+            let result = inject_batch(&mut tx, &mut kernel, &batch);
+            assert!(matches!(result, Err(Error::InterfaceDown)));
+            kernel.answers.push_back(libc::ENXIO);
+            let result = tx.inject(&mut kernel, &batch[0]);
+            assert!(matches!(result, Err(Error::InterfaceGone)));
+            assert_eq!(counts(&tx), (0, 0, 1));
+        }
+        tx.flush(&mut kernel, 0).unwrap();
+        assert_eq!(kernel.wire, frames(0..1));
+        assert_eq!(results(&mut tx), [(0, 0)]);
+        for _ in 0..6 {
+            assert!(tx.reserve().is_some());
+        }
+        assert!(tx.reserve().is_none());
+    }
+}
+
+#[test]
+fn a_batch_counts_what_was_taken_before_the_interface_went_down() {
+    let (mut tx, mut kernel) = pair(Version::V2, 4);
+    put(&mut tx, &mut kernel, &frame(0), 0);
+    kernel.flap_after = Some(3);
+    kernel.answers_after_flap = [libc::ENETDOWN, libc::ENETDOWN].into();
+    assert_eq!(
+        inject_batch(&mut tx, &mut kernel, &frames(1..6)).unwrap(),
+        2
+    );
+    assert_eq!(tx.flush(&mut kernel, 0).unwrap(), 0);
+    assert_eq!(kernel.wire, frames(0..3));
+    assert_eq!(counts(&tx), (3, 0, 0));
 }
 
 /// A small pseudo-random sequence (xorshift), the same in every run.
