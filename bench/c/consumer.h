@@ -10,6 +10,7 @@ struct setup {
 	unsigned frame_size; /* V1 and V2 slots */
 	unsigned block_size; /* 0: the peer's own default */
 	unsigned spin_us;
+	bool awake; /* processors do not sleep meanwhile */
 	bool blocking; /* take() may sleep in the peer's own way; ended by stop() */
 };
 

@@ -1,6 +1,6 @@
 /* latency send device= count= gap= : frames at random gaps around `gap` microseconds, each
  * carrying the moment it was sent.
- * latency RECEIVER device= count= [spin=]: takes them one by one (linked with each family),
+ * latency RECEIVER device= count= [spin= awake=]: takes them one by one (linked with each family),
  * answers with p50, p90, p99 in microseconds and CPU microseconds a frame. */
 #include "consumer.h"
 
@@ -69,6 +69,7 @@ int main(int argc, char **argv)
 		.retire_ms = (unsigned)number(argc, argv, "retire", 0),
 		.frame_size = (unsigned)number(argc, argv, "slot", 0),
 		.spin_us = (unsigned)number(argc, argv, "spin", 0),
+		.awake = number(argc, argv, "awake", 0) != 0,
 		.blocking = true,
 	};
 	struct sigaction action = { .sa_handler = on_sigterm };

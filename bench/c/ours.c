@@ -21,6 +21,8 @@ static void start(const struct setup *setup)
 		fail("pktring_open: %s", text);
 	if (setup->spin_us)
 		check(pktring_set_spin(handle, setup->spin_us), "set_spin");
+	if (setup->awake)
+		check(pktring_set_wake_latency(handle, 0), "set_wake_latency");
 }
 
 /* Untouched settings are the library's defaults; ring_bytes asks its own calculator. */

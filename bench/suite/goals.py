@@ -19,6 +19,8 @@ RATIOS = [
     ("latency CPU vs libpcap immediate", "latency/cpu/next_frame_latency/pcap_immediate", 0.50),
     ("latency p50 with spin vs libpcap immediate",
      "latency/p50/next_frame_latency@spin=5000/pcap_immediate", 0.25),
+    ("latency CPU with processors awake vs libpcap immediate",
+     "latency/cpu/next_frame_latency@awake=1/pcap_immediate", 0.50),
     ("transmit ring, copied, batch 64, vs sendmmsg of 64", "transmit/64/tx_copy/sendmmsg", 1.00),
     ("transmit ring, copied, batch 32, vs sendmmsg of 64",
      "transmit/64/tx_copy@batch=32/sendmmsg", 1.00),

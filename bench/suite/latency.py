@@ -1,5 +1,6 @@
 """Latency of single frames on an idle link, and the CPU it costs to wait for them."""
 
+import os
 import subprocess
 import time
 
@@ -9,6 +10,8 @@ from .peers import Receiver, binary, command, present
 
 PRIMARY = "next_frame_latency"
 OURS = [PRIMARY, "next_frame_latency@spin=5000", "next_frame"]
+if os.access("/dev/cpu_dma_latency", os.W_OK):
+    OURS.insert(2, "next_frame_latency@awake=1")
 PEERS = ["pcap_immediate", "pcap_dispatch@retire=1", "hand_v2", "hand_v3@retire=1", "recvfrom"]
 COUNT, GAP = 400, 2000
 
