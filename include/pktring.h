@@ -1566,7 +1566,9 @@ int pktring_set_netns_fd(pktring_t *handle, int fd);
  * @param hatype  ARPHRD_* type, as in pktring_addr.hatype and pktring_interface.hatype
  * @param mode    PKTRING_RAW or PKTRING_DGRAM
  * @return the link type, 0 or more; -EOPNOTSUPP when there is none for this hardware; -EINVAL
- *         for another mode
+ *         for another mode. 227 (DLT_CAN_SOCKETCAN) is that of CAN interfaces, but the CAN id at
+ *         the start of a captured frame is in the host's byte order: turn it into network byte
+ *         order for a capture file
  *
  * May be called from any thread.
  */
@@ -2529,15 +2531,15 @@ int pktring_group_close(pktring_t **members, uint32_t count);
 int pktring_stats(pktring_t *handle, struct pktring_stats *stats);
 
 /**
- * The link type of captured frames, as libpcap numbers them (DLT_*): what a capture file is to
- * be labelled with.
+ * The link type of captured frames, as libpcap numbers them (DLT_*): what pcap_open_dead() takes to
+ * write a capture file. In the file itself stands the same number, but 101 for 12 (DLT_RAW).
  *
  * @param handle  an active handle
  * @return 1 (DLT_EN10MB) for Ethernet and loopback, 12 (DLT_RAW) for interfaces without
  *         link-level header and for PKTRING_DGRAM, and others; -EOPNOTSUPP when there is no
  *         number for this hardware; -EBUSY when the handle is not active; -EFAULT for NULL. On all
  *         interfaces, of which each can have its own, 1 all the same: there
- *         pktring_hardware_linktype() tells for each frame
+ *         pktring_hardware_linktype() tells for each frame. See there for CAN, too
  */
 int pktring_linktype(pktring_t *handle);
 

@@ -11,9 +11,8 @@ use libc::{
     PACKET_FANOUT_ROLLOVER,
 };
 
-/// The kernel's limit of members, and what it takes when not told (`PACKET_FANOUT_MAX`).
+/// The most members that the kernel takes.
 pub const MOST_MEMBERS: u32 = 65536;
-pub const DEFAULT_MEMBERS: u32 = 256;
 
 /// Each mode's name and the Linux version that brought it.
 const MODES: [(&str, (u32, u32)); 8] = [

@@ -12,10 +12,8 @@ pub mod dlt {
     pub const EN10MB: i32 = 1;
     pub const RAW: i32 = 12;
     pub const IEEE802_11: i32 = 105;
-    pub const LINUX_SLL: i32 = 113;
     pub const IEEE802_11_RADIO: i32 = 127;
     pub const CAN: i32 = 227;
-    pub const NETLINK: i32 = 253;
 }
 
 /// The interface.
@@ -149,10 +147,8 @@ pub fn linktype(hardware: u16, mode: Mode) -> i32 {
         libc::ARPHRD_IEEE80211 => dlt::IEEE802_11,
         libc::ARPHRD_IEEE80211_RADIOTAP => dlt::IEEE802_11_RADIO,
         ARPHRD_CAN => dlt::CAN,
-        ARPHRD_NETLINK => dlt::NETLINK,
         _ => -1,
     }
 }
 
 const ARPHRD_CAN: u16 = 280;
-const ARPHRD_NETLINK: u16 = 824;

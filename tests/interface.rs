@@ -218,6 +218,9 @@ fn link_types_are_libpcaps() {
         assert_eq!(raw(libc::ARPHRD_ETHER), 1);
         assert_eq!(raw(libc::ARPHRD_NONE), 12);
         assert_eq!(raw(libc::ARPHRD_IEEE80211_RADIOTAP), 127);
+        assert_eq!(raw(280), 227, "CAN");
+        // Their frames lack the header that DLT_NETLINK begins with.
+        assert_eq!(raw(824), -libc::EOPNOTSUPP, "netlink monitors");
         assert_eq!(raw(0x7777), -libc::EOPNOTSUPP);
         let cooked = pktring_hardware_linktype(libc::ARPHRD_ETHER, PKTRING_DGRAM);
         assert_eq!(cooked, 12);

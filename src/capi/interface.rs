@@ -158,7 +158,9 @@ pub unsafe extern "C" fn pktring_set_netns_fd(handle: *mut Handle, fd: c_int) ->
 /// @param hatype  ARPHRD_* type, as in pktring_addr.hatype and pktring_interface.hatype
 /// @param mode    PKTRING_RAW or PKTRING_DGRAM
 /// @return the link type, 0 or more; -EOPNOTSUPP when there is none for this hardware; -EINVAL
-///         for another mode
+///         for another mode. 227 (DLT_CAN_SOCKETCAN) is that of CAN interfaces, but the CAN id at
+///         the start of a captured frame is in the host's byte order: turn it into network byte
+///         order for a capture file
 ///
 /// May be called from any thread.
 #[no_mangle]

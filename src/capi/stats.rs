@@ -115,15 +115,15 @@ fn collect(handle: &Handle) -> Result<pktring_stats> {
     })
 }
 
-/// The link type of captured frames, as libpcap numbers them (DLT_*): what a capture file is to
-/// be labelled with.
+/// The link type of captured frames, as libpcap numbers them (DLT_*): what pcap_open_dead() takes to
+/// write a capture file. In the file itself stands the same number, but 101 for 12 (DLT_RAW).
 ///
 /// @param handle  an active handle
 /// @return 1 (DLT_EN10MB) for Ethernet and loopback, 12 (DLT_RAW) for interfaces without
 ///         link-level header and for PKTRING_DGRAM, and others; -EOPNOTSUPP when there is no
 ///         number for this hardware; -EBUSY when the handle is not active; -EFAULT for NULL. On all
 ///         interfaces, of which each can have its own, 1 all the same: there
-///         pktring_hardware_linktype() tells for each frame
+///         pktring_hardware_linktype() tells for each frame. See there for CAN, too
 #[no_mangle]
 pub unsafe extern "C" fn pktring_linktype(handle: *mut Handle) -> c_int {
     // SAFETY: the caller passes NULL or a handle.
