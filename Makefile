@@ -106,7 +106,7 @@ fuzz-search: need-cargo
 # The standard library is built along, so that the sanitizer sees its locks and channels: with one
 # that was built without, it takes what they guard for races. A race fails the run.
 RUSTC ?= rustc
-TSAN_TESTS := concurrency waiting holding fanout
+TSAN_TESTS := concurrency waiting holding
 tsan: need-cargo
 	@test -d "$$($(RUSTC) --print sysroot)/lib/rustlib/src/rust/library" || \
 		{ echo "the standard library's source is needed: rustup component add rust-src" >&2; exit 1; }
