@@ -35,6 +35,12 @@ pub enum Error {
     /// The kernel has no memory for the ring.
     #[error("the kernel has no memory for a ring of {0} bytes; ask for fewer or smaller blocks")]
     NoMemory(u64),
+    /// The kernel grants a socket no memory for a program.
+    #[error(
+        "the program takes more memory than a socket may have: raise the sysctl \
+         net.core.optmem_max, or set a shorter program"
+    )]
+    ProgramMemory,
     /// Another capability than CAP_NET_RAW is missing.
     #[error("{what}: permission denied; {capability} is needed")]
     Privilege {
@@ -148,7 +154,7 @@ impl Error {
             Error::Locked(_) => libc::EAGAIN,
             Error::NoDevice(_) | Error::InterfaceGone => libc::ENODEV,
             Error::NoNamespace(_) => libc::ENOENT,
-            Error::NoMemory(_) => libc::ENOMEM,
+            Error::NoMemory(_) | Error::ProgramMemory => libc::ENOMEM,
             Error::NeedsKernel { .. } | Error::OldKernel { .. } | Error::Unsupported(_) => {
                 libc::EOPNOTSUPP
             }

@@ -50,6 +50,7 @@ impl Program {
             (Program::Extended(_), libc::EINVAL) | (Program::Extended(_), libc::EBADF) => {
                 invalid!("the file descriptor is not that of an eBPF program of type socket filter")
             }
+            (_, libc::ENOMEM) => Error::ProgramMemory,
             (_, errno) => Error::system(call, errno),
         }
     }

@@ -97,6 +97,31 @@ fn nothing_rejected_comes_and_nothing_accepted_is_lost(version: u32) {
     assert_eq!(ring.drain(), (0..10).collect::<Vec<_>>());
 }
 
+/// In the kernel's own instructions a load takes many times its size.
+#[test]
+fn a_program_that_takes_too_much_memory_is_refused_with_the_setting_to_raise() {
+    isolated(|| {
+        let _sender = veth();
+        let load = pktring_insn {
+            code: 0x28,
+            jt: 0,
+            jf: 0,
+            k: 12,
+        };
+        let mut long = vec![load; 4095];
+        long.extend(constant(1000));
+        let ring = open("vb", PKTRING_V2);
+        ring.must(set(&ring, &long));
+        let (errno, text) = ring.refused();
+        assert_eq!(errno, libc::ENOMEM);
+        assert!(text.contains("net.core.optmem_max"), "{text}");
+        ring.must(set(&ring, &constant(1000)));
+        ring.activate();
+        assert_eq!(set(&ring, &long), -libc::ENOMEM);
+        assert_eq!(ring.error(), text);
+    });
+}
+
 #[test]
 fn v1_a_filter_applies_to_what_is_in_the_ring() {
     isolated(|| nothing_rejected_comes_and_nothing_accepted_is_lost(PKTRING_V1));

@@ -307,9 +307,12 @@ pub unsafe extern "C" fn pktring_set_spin(handle: *mut Handle, microseconds: u32
 ///         instructions, and on an active handle when the program asks for something that the
 ///         ring does not keep of a frame: mark, queue, processor, hash, a random number, payload
 ///         offset or netlink attributes, with V1 rings the VLAN tag, with PKTRING_DGRAM the
-///         link-level header, with pktring_set_original_device() the interface; -EBUSY when the filter
-///         is locked; -EFAULT when handle, or program with a count, is NULL. The old filter stays
-///         when an error is returned.
+///         link-level header, with pktring_set_original_device() the interface; -ENOMEM when the
+///         program takes more memory than the sysctl net.core.optmem_max leaves to a socket, which
+///         for a change has to hold both programs: its default before Linux 6.7, 20 KiB, is used
+///         up by some 2500 instructions, or by 180 that load from the packet (found out when
+///         -EINVAL is); -EBUSY when the filter is locked; -EFAULT when handle, or program with a
+///         count, is NULL. The old filter stays when an error is returned.
 ///
 /// On an active handle for the thread that receives. libpcap's compiler makes programs from
 /// expressions: c-examples/tools/filter.c shows how.
