@@ -16,3 +16,12 @@ read -ra flags <<<"$(pkg-config --define-variable=libdir="$PWD/only" --static --
 "${CXX[@]}" program.cc -o cc.static "${flags[@]}"
 uses_static c.static cc.static
 runs c.static cc.static
+
+# A program that needs no shared library at all.
+echo 'int main(void) { return 0; }' >empty.c
+if "${CC[@]}" -static empty.c -o empty 2>libc; then
+    "${CC[@]}" -static program.c -o c.whole "${flags[@]}"
+    "${CXX[@]}" -static program.cc -o cc.whole "${flags[@]}"
+    ! readelf -d c.whole cc.whole | grep NEEDED
+    runs c.whole cc.whole
+fi

@@ -5,7 +5,7 @@ place=(-I"$PREFIX/include" -L"$PREFIX/lib")
 uses_shared c.shared cc.shared
 runs c.shared cc.shared
 
-private=(-lgcc_s -lpthread -ldl -lm -lc)
+private=(-lpthread -ldl -lm -lc)
 "${CC[@]}" "${place[@]}" program.c -o c.static "$PREFIX/lib/libpktring.a" "${private[@]}"
 "${CXX[@]}" "${place[@]}" program.cc -o cc.static "$PREFIX/lib/libpktring.a" "${private[@]}"
 uses_static c.static cc.static
