@@ -13,7 +13,7 @@ OURS = [PRIMARY, "next_frame_latency@spin=5000", "next_frame"]
 if os.access("/dev/cpu_dma_latency", os.W_OK):
     OURS.insert(2, "next_frame_latency@awake=1")
 PEERS = ["pcap_immediate", "pcap_dispatch@retire=1", "hand_v2", "hand_v3@retire=1", "recvfrom"]
-COUNT, GAP = 400, 2000
+COUNT, GAP = 200, 2000
 
 
 def once(suite, name):
@@ -41,7 +41,7 @@ def measure(suite, names, rounds):
 
 def run(suite):
     names = present("latency", [*OURS, *PEERS], suite.results.missing)
-    found, twin = measure(suite, names, suite.rounds(7))
+    found, twin = measure(suite, names, suite.rounds(14))
     if not found:
         return
     suite.results.rejected.pop("latency", None)
