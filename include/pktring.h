@@ -1233,7 +1233,8 @@ int pktring_set_spin(pktring_t *handle, uint32_t microseconds);
  *         count, is NULL. The old filter stays when an error is returned.
  *
  * On an active handle for the thread that receives. libpcap's compiler makes programs from
- * expressions: c-examples/tools/filter.c shows how.
+ * expressions: c-examples/tools/filter.c shows how. VLAN tags are not in the packet that the
+ * program sees, but beside it: "vlan" has to be compiled for a live libpcap handle, which knows.
  */
 int pktring_set_filter(pktring_t *handle, const struct pktring_insn *program, uint32_t count);
 
@@ -2216,7 +2217,9 @@ int pktring_drop_membership(pktring_t *handle, uint32_t kind, const uint8_t *add
  * Sets the filter from the text that "tcpdump -ddd" prints.
  *
  * The same as pktring_parse_filter() and pktring_set_filter() in turn. Have tcpdump compile for
- * the link type of the handle ("tcpdump -ddd -y EN10MB ..." for Ethernet).
+ * the link type of the handle: "tcpdump -ddd -i eth0 ...", which takes that of the interface, or
+ * "tcpdump -ddd -y EN10MB ..." for Ethernet (RAW with PKTRING_DGRAM). The kernel takes VLAN tags
+ * off before the filter runs; only with -i does tcpdump know that, and "vlan" find them.
  *
  * @param handle  the handle
  * @param text    the text

@@ -315,7 +315,8 @@ pub unsafe extern "C" fn pktring_set_spin(handle: *mut Handle, microseconds: u32
 ///         count, is NULL. The old filter stays when an error is returned.
 ///
 /// On an active handle for the thread that receives. libpcap's compiler makes programs from
-/// expressions: c-examples/tools/filter.c shows how.
+/// expressions: c-examples/tools/filter.c shows how. VLAN tags are not in the packet that the
+/// program sees, but beside it: "vlan" has to be compiled for a live libpcap handle, which knows.
 #[no_mangle]
 pub unsafe extern "C" fn pktring_set_filter(
     handle: *mut Handle,

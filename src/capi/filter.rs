@@ -25,7 +25,9 @@ pub const PKTRING_DIRECTION_OUT: u32 = 2;
 /// Sets the filter from the text that "tcpdump -ddd" prints.
 ///
 /// The same as pktring_parse_filter() and pktring_set_filter() in turn. Have tcpdump compile for
-/// the link type of the handle ("tcpdump -ddd -y EN10MB ..." for Ethernet).
+/// the link type of the handle: "tcpdump -ddd -i eth0 ...", which takes that of the interface, or
+/// "tcpdump -ddd -y EN10MB ..." for Ethernet (RAW with PKTRING_DGRAM). The kernel takes VLAN tags
+/// off before the filter runs; only with -i does tcpdump know that, and "vlan" find them.
 ///
 /// @param handle  the handle
 /// @param text    the text
