@@ -1352,12 +1352,13 @@ int pktring_set_qdisc_bypass(pktring_t *handle, int on);
 /**
  * Receives only what comes in, not what this host sends (PACKET_IGNORE_OUTGOING, Linux 4.20).
  *
- * Cheaper than a filter: the frame is not even looked at. In a fanout group the kernel ignores
- * it; the group has a flag of its own.
+ * Cheaper than a filter: the frame is not even looked at. In a fanout group the kernel does not
+ * heed it; the group has a flag of its own, PKTRING_FANOUT_FLAG_IGNORE_OUTGOING.
  *
  * @param handle  the handle; at any time. Later it holds for packets from then on.
  * @param on      not 0: on; 0 (default): off
- * @return 0; -EOPNOTSUPP where the kernel lacks it; -EFAULT when handle is NULL
+ * @return 0; -EOPNOTSUPP where the kernel lacks it; -EFAULT when handle is NULL. In a fanout group
+ *         without that flag -EINVAL: from pktring_activate(), or from here once active
  */
 int pktring_set_ignore_outgoing(pktring_t *handle, int on);
 
@@ -2402,7 +2403,7 @@ int pktring_get_hwtstamp(pktring_t *handle, struct pktring_hwtstamp *now);
  *
  * The group is bound to its interface for good: when that is removed, close the handles and
  * open new ones. In a group, PKTRING_FANOUT_FLAG_IGNORE_OUTGOING takes the place of the
- * socket's own option of that name, which has no effect.
+ * socket's own option of that name, which the kernel does not heed there and which is refused.
  *
  * @param handle  a handle that is not active
  * @param fanout  the group; NULL: none (default)

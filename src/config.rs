@@ -138,6 +138,14 @@ impl Config {
                  that were not sent uncounted"
             ));
         }
+        if self.options.ignore_outgoing
+            && !self.fanout.map_or(true, |group| group.ignores_outgoing())
+        {
+            return Err(invalid!(
+                "the kernel does not heed pktring_set_ignore_outgoing in a fanout group; give the \
+                 group PKTRING_FANOUT_FLAG_IGNORE_OUTGOING"
+            ));
+        }
         self.options.check(self.mode, self.version)
     }
 

@@ -100,6 +100,11 @@ impl Fanout {
         })
     }
 
+    /// Whether its members do not see what this host sends.
+    pub fn ignores_outgoing(&self) -> bool {
+        self.flags & PACKET_FANOUT_FLAG_IGNORE_OUTGOING != 0
+    }
+
     /// The same group for a further member, once the kernel has chosen its number.
     pub fn numbered(self, group: u16) -> Fanout {
         Fanout {

@@ -13,6 +13,7 @@ use pktring::capi::config::pktring_insn;
 use pktring::capi::fanout::*;
 use pktring::capi::geometry::{PKTRING_TX, PKTRING_V2};
 use pktring::capi::group::*;
+use pktring::capi::option::pktring_set_ignore_outgoing;
 use pktring::capi::{config::pktring_set_ring, handle::Handle, lifecycle::pktring_activate};
 use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
@@ -349,6 +350,21 @@ fn the_flag_ignore_outgoing_hides_what_this_host_sends() {
         there.send(&frame(2)).unwrap();
         assert_eq!(seeing[0].numbers(2), [1, 2]);
         assert_eq!(ignoring[0].drain(), [2]);
+        // In a group the kernel accepts the option of the socket, and does not heed it.
+        // SAFETY: open handles.
+        unsafe {
+            let ignore = |ring: &Ring, on| pktring_set_ignore_outgoing(ring.0, on);
+            seeing[0].must_fail(ignore(&seeing[0], 1), libc::EINVAL, "FLAG_IGNORE_OUTGOING");
+            seeing[0].must(ignore(&seeing[0], 0));
+            ignoring[0].must(ignore(&ignoring[0], 1));
+            let template = Ring::for_group("vb", &unique(PKTRING_FANOUT_LB, 0));
+            template.must(ignore(&template, 1));
+            let (errno, text) = template.refused();
+            assert_eq!(errno, libc::EINVAL);
+            assert!(text.contains("FLAG_IGNORE_OUTGOING"), "{text}");
+            template.must(template.set_fanout(&unique(PKTRING_FANOUT_LB, flag)));
+            template.activate();
+        }
     });
 }
 

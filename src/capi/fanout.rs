@@ -97,7 +97,7 @@ unsafe impl Sized for pktring_fanout_stats {
 ///
 /// The group is bound to its interface for good: when that is removed, close the handles and
 /// open new ones. In a group, PKTRING_FANOUT_FLAG_IGNORE_OUTGOING takes the place of the
-/// socket's own option of that name, which has no effect.
+/// socket's own option of that name, which the kernel does not heed there and which is refused.
 ///
 /// @param handle  a handle that is not active
 /// @param fanout  the group; NULL: none (default)

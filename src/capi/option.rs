@@ -117,12 +117,13 @@ pub unsafe extern "C" fn pktring_set_qdisc_bypass(handle: *mut Handle, on: c_int
 
 /// Receives only what comes in, not what this host sends (PACKET_IGNORE_OUTGOING, Linux 4.20).
 ///
-/// Cheaper than a filter: the frame is not even looked at. In a fanout group the kernel ignores
-/// it; the group has a flag of its own.
+/// Cheaper than a filter: the frame is not even looked at. In a fanout group the kernel does not
+/// heed it; the group has a flag of its own, PKTRING_FANOUT_FLAG_IGNORE_OUTGOING.
 ///
 /// @param handle  the handle; at any time. Later it holds for packets from then on.
 /// @param on      not 0: on; 0 (default): off
-/// @return 0; -EOPNOTSUPP where the kernel lacks it; -EFAULT when handle is NULL
+/// @return 0; -EOPNOTSUPP where the kernel lacks it; -EFAULT when handle is NULL. In a fanout group
+///         without that flag -EINVAL: from pktring_activate(), or from here once active
 #[no_mangle]
 pub unsafe extern "C" fn pktring_set_ignore_outgoing(handle: *mut Handle, on: c_int) -> c_int {
     // SAFETY: the caller passes NULL or a handle.
