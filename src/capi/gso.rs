@@ -45,7 +45,7 @@ pub unsafe extern "C" fn pktring_inject_gso(
         if frames.is_null() {
             return Err(Error::Null("frames"));
         }
-        let _inside = handle.enter()?;
+        let _inside = handle.enter_transmitting()?;
         let count = count.min(c_int::MAX as u32) as usize;
         // SAFETY: not NULL, so by the caller's promise `count` buffers.
         let buffers = unsafe { std::slice::from_raw_parts(frames, count) };
@@ -101,7 +101,7 @@ pub unsafe extern "C" fn pktring_inject_segments(
         if length > c_int::MAX as usize {
             return Err(invalid!("length {length} is out of range"));
         }
-        let _inside = handle.enter()?;
+        let _inside = handle.enter_transmitting()?;
         // SAFETY: not NULL, so by the caller's promise `length` readable bytes.
         let frame = unsafe { std::slice::from_raw_parts(frame.cast::<u8>(), length) };
         let mut way = way(session, tx)?;

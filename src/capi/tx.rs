@@ -101,6 +101,7 @@ impl TxSide {
         match &self.transmitter {
             None => return Ok(true),
             Some(transmitter) if !transmitter.copies() => return Ok(false),
+            Some(transmitter) if transmitter.is_idle() => return Ok(true),
             Some(_) => {}
         }
         let (transmitter, mut kernel) = self.with_outlet(handle, session)?;
@@ -366,7 +367,7 @@ pub unsafe extern "C" fn pktring_tx_abort(handle: *mut Handle, slot: *const pktr
 #[no_mangle]
 pub unsafe extern "C" fn pktring_tx_flush(handle: *mut Handle, timeout_ms: c_int) -> c_int {
     let body = |handle: &Handle, session: &Session, tx: &mut TxSide| {
-        let _inside = handle.enter()?;
+        let _inside = handle.enter_transmitting()?;
         let (transmitter, mut kernel) = tx.with_outlet(handle, session)?;
         let left = transmitter.flush(&mut kernel, timeout_ms);
         session.transmits();
@@ -497,7 +498,7 @@ pub unsafe extern "C" fn pktring_inject(
         if length > c_int::MAX as usize {
             return Err(invalid!("length {length} is out of range"));
         }
-        let _inside = handle.enter()?;
+        let _inside = handle.enter_transmitting()?;
         // SAFETY: not NULL, so by the caller's promise `length` readable bytes.
         let frame = unsafe { std::slice::from_raw_parts(frame.cast::<u8>(), length) };
         inject_one(handle, session, tx, frame).map(|sent| sent as c_int)
@@ -527,7 +528,7 @@ pub unsafe extern "C" fn pktring_inject_batch(
         if frames.is_null() {
             return Err(Error::Null("frames"));
         }
-        let _inside = handle.enter()?;
+        let _inside = handle.enter_transmitting()?;
         let count = count.min(c_int::MAX as u32) as usize;
         // SAFETY: not NULL, so by the caller's promise `count` buffers, which have the layout
         // of iovec.

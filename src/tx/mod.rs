@@ -170,6 +170,11 @@ impl Transmitter {
         self.edge.place.count - self.settled.place.count
     }
 
+    /// Whether nothing is reserved, committed or in flight, as far as is known.
+    pub fn is_idle(&self) -> bool {
+        self.settled.sequence == self.tail.sequence
+    }
+
     /// The limits that frames are held to. They follow the interface by themselves whenever a
     /// frame runs into them.
     pub fn limits(&self) -> &Limits {
