@@ -1,5 +1,5 @@
-/* transmit NAME device= size= count= batch= bypass= cpu=: sends count frames as fast as it can
- * and answers with CPU and wall time. Whether they arrived is the suite's business: it reads the
+/* transmit NAME device= size= count= batch= bypass= protocol= cpu=: sends count frames as fast as it
+ * can and answers with CPU and wall time. Whether they arrived is the suite's business: it reads the
  * counters of the device at the other end. */
 #include "transmitter.h"
 
@@ -30,6 +30,7 @@ int main(int argc, char **argv)
 		.size = (unsigned)number(argc, argv, "size", 64),
 		.batch = (unsigned)number(argc, argv, "batch", 64),
 		.bypass = number(argc, argv, "bypass", 0),
+		.protocol = (unsigned)number(argc, argv, "protocol", 0),
 	};
 	uint64_t count = number(argc, argv, "count", 100000), sent = 0, calls = 0;
 

@@ -9,6 +9,7 @@ struct plan {
 	unsigned size; /* 0: IMIX */
 	unsigned batch;
 	bool bypass; /* PACKET_QDISC_BYPASS */
+	unsigned protocol; /* EtherType that the socket is bound to; 0: none */
 };
 
 extern uint8_t pool[POOL][9216];

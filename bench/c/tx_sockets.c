@@ -11,7 +11,7 @@ static void open_socket(const struct plan *plan)
 	fd = packet_socket();
 	if (plan->bypass)
 		packet_option(fd, PACKET_QDISC_BYPASS, 1);
-	packet_bind(fd, plan->device, 0);
+	packet_bind(fd, plan->device, plan->protocol);
 	for (unsigned i = 0; i < POOL; i++) {
 		messages[i].msg_hdr.msg_iov = &vectors[i];
 		messages[i].msg_hdr.msg_iovlen = 1;

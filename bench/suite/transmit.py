@@ -12,9 +12,9 @@ from .peers import binary, command, family, present
 
 PRIMARY = "tx_ring"
 OURS = [PRIMARY, "tx_ring@batch=32", "tx_ring@batch=256", "tx_copy", "tx_copy@batch=32",
-        "tx_copy@batch=256", "inject_batch", "inject", "gso"]
-PEERS = ["sendmmsg", "sendmmsg@bypass=1", "send", "pcap_inject", "hand_ring_v2", "gopacket_write",
-         "netring_inject", "trafgen"]
+        "tx_copy@batch=256", "inject_batch", "inject_batch@protocol=0x0800", "inject", "gso"]
+PEERS = ["sendmmsg", "sendmmsg@protocol=0x0800", "sendmmsg@bypass=1", "send", "pcap_inject",
+         "hand_ring_v2", "gopacket_write", "netring_inject", "trafgen"]
 COUNT = 100_000
 
 
