@@ -235,6 +235,8 @@ fn default_blocks(ring: &Ring, shape: &Shape, memory: u64) -> u32 {
 /// frame size, that one is kept. The result takes at most `memory`.
 pub fn fit(memory: u64, shape: &Shape, request: &Ring) -> Result<Ring> {
     let page = page_size() as u64;
+    // More does not fit the address space.
+    let memory = memory.min(isize::MAX as u64);
     let slot = match request.frame_size {
         0 => shape.slot_for(),
         size => u64::from(size),
