@@ -174,7 +174,10 @@ static void *send_all(void *unused)
     uint64_t sequence = 0;
     while (sequence < total && !atomic_load(&stop)) {
         struct pktring_slot slot;
-        int result = pktring_tx_reserve(tx, &slot);
+        int result = 0;
+        /* Completions are kept for as many frames as there are slots. */
+        if (sequence - sent - refused < TX_SLOTS)
+            result = pktring_tx_reserve(tx, &slot);
         check(tx, result, "reserve");
         if (result == 0) { /* the ring is full */
             check(tx, pktring_tx_flush(tx, 100), "flush");
