@@ -6,6 +6,7 @@
 # make manual     man pages and HTML in target/dist/manual
 # make bench      measures it beside its peers; see bench/bench.mk
 # make test-vm [KERNEL=package]   on Debian's kernel, under emulation, with a network card that stamps
+# make test-cross [MACHINES="i386 i386@amd64 arm64"]   for other processors, under emulation
 # make soak [MINUTES=n]       overload it and pull the link from under it, for long
 # make fuzz [EXECUTIONS=n]    run the fuzz targets, with AddressSanitizer
 # make tsan       the tests with threads under ThreadSanitizer
@@ -32,7 +33,7 @@ shared := $(dist)/libpktring.so.$(version)
 archive := $(dist)/libpktring.a
 map := pkgconfig/pktring.map
 
-.PHONY: all demo examples test test-vm soak fuzz fuzz-search tsan clean need-cargo need-cc
+.PHONY: all demo examples test test-vm test-cross soak fuzz fuzz-search tsan clean need-cargo need-cc
 
 all: $(shared) $(archive)
 
@@ -78,6 +79,10 @@ test: need-cargo need-cc
 # Options that the kernel is too old for, and hardware timestamps: tests/vm/run says what it needs.
 test-vm: $(archive)
 	KERNEL=$(KERNEL) tests/vm/run $(archive) $(target)/vm
+
+# Programs of 32 bits, other processors, another byte order: tests/vm/cross says what it needs.
+test-cross: need-cargo
+	KERNEL=$(KERNEL) tests/vm/cross $(target)/cross $(MACHINES)
 
 # Overload, held frames, link events in rotation; tests/soak.rs says what must hold.
 MINUTES ?= 10

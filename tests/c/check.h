@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <linux/if_packet.h>
+#include <pktring.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,18 @@
             exit(1);                                                            \
         }                                                                       \
     } while (0)
+
+/* The first version of rings that this program can have: not V1 where it has 32 bits and the kernel
+ * 64. */
+static inline uint32_t test_first_version(void)
+{
+    int length = 0; /* TPACKET_V1 */
+    socklen_t size = sizeof length;
+    int fd = socket(AF_PACKET, SOCK_RAW, 0);
+    CHECK(getsockopt(fd, SOL_PACKET, PACKET_HDRLEN, &length, &size) == 0);
+    close(fd);
+    return length == (int)sizeof(struct tpacket_hdr) ? PKTRING_V1 : PKTRING_V2;
+}
 
 enum { TEST_ETHERTYPE = 0x88b5, TEST_SHORTEST = 60, TEST_LONGEST = 1514 };
 

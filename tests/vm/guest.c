@@ -1,14 +1,17 @@
 /* The only process of a virtual machine: sees the library on another kernel than the host's, and
  * with network cards that stamp frames. tests/vm/run builds it, boots it and reads what it prints.
+ * On other processors it runs the programs that tests/vm/cross puts beside it, too.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "../c/check.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/net_tstamp.h>
 #include <linux/reboot.h>
-#include <net/if.h>
-#include <pktring.h>
+#include <linux/rtnetlink.h>
+#include <linux/veth.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +22,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <termios.h>
-#include <unistd.h>
 
 static int passed, failed;
 
@@ -86,9 +89,9 @@ static short flags_of(int fd, const char *name)
     return ioctl(fd, SIOCGIFFLAGS, &request) == 0 ? request.ifr_flags : 0;
 }
 
-/* Whether there is such an interface, and its line is up in time. The card of QEMU 10 stamps one
+/* Whether there is such an interface, and its line is up within so many tenths of a second. The card of QEMU 10 stamps one
  * received frame, and none before it has been down again. */
-static int bring_up(const char *name)
+static int bring_up(const char *name, int patience)
 {
     int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
     struct ifreq request = {.ifr_flags = 0};
@@ -100,13 +103,105 @@ static int bring_up(const char *name)
         must(ioctl(fd, SIOCSIFFLAGS, &request) == 0, name);
         request.ifr_flags |= IFF_UP;
         must(ioctl(fd, SIOCSIFFLAGS, &request) == 0, name);
-        for (int tries = 0; tries < 200 && !running; tries++) {
+        for (int tries = 0; tries < patience && !running; tries++) {
             running = (flags_of(fd, name) & IFF_RUNNING) != 0;
             usleep(running ? 0 : 100000);
         }
     }
     close(fd);
     return running;
+}
+
+/* Has one processor do all that the kernel does for what arrives at an interface. On its way from
+ * one end of a veth pair to the other a frame waits at the processor that sent it; a sender that
+ * moved to another one under way would be ahead of itself. */
+static void keep_in_order(const char *name)
+{
+    char path[100];
+    int fd;
+
+    snprintf(path, sizeof path, "/sys/class/net/%s/queues/rx-0/rps_cpus", name);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    must(fd >= 0 && write(fd, "1", 1) == 1, path);
+    close(fd);
+}
+
+/* The interfaces va and vb, which are the ends of one wire. */
+static void make_wire(void)
+{
+    struct {
+        struct nlmsghdr header;
+        struct ifinfomsg link;
+        struct rtattr name;
+        char va[4];
+        struct rtattr info, kind;
+        char veth[8];
+        struct rtattr data, peer;
+        struct ifinfomsg peer_link;
+        struct rtattr peer_name;
+        char vb[4];
+    } wire = {
+        .header = {.nlmsg_len = sizeof wire, .nlmsg_type = RTM_NEWLINK,
+                   .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL},
+        .name = {8, IFLA_IFNAME},
+        .va = "va",
+        .info = {sizeof wire - offsetof(__typeof__(wire), info), IFLA_LINKINFO},
+        .kind = {12, IFLA_INFO_KIND},
+        .veth = "veth",
+        .data = {sizeof wire - offsetof(__typeof__(wire), data), IFLA_INFO_DATA},
+        .peer = {sizeof wire - offsetof(__typeof__(wire), peer), VETH_INFO_PEER},
+        .peer_name = {8, IFLA_IFNAME},
+        .vb = "vb",
+    };
+    struct {
+        struct nlmsghdr header;
+        struct nlmsgerr error;
+    } answer = {.error.error = -EIO};
+    int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+
+    must(send(fd, &wire, sizeof wire, 0) == sizeof wire, "RTM_NEWLINK");
+    must(recv(fd, &answer, sizeof answer, 0) > 0, "RTM_NEWLINK");
+    errno = -answer.error.error;
+    must(errno == 0, "a veth pair");
+    close(fd);
+    keep_in_order("va");
+    keep_in_order("vb");
+    bring_up("va", 0);
+    must(bring_up("vb", 20), "vb");
+}
+
+/* Runs one command, whose words it takes apart. */
+static void run_program(char *command)
+{
+    char *words[8] = {NULL};
+    int count = 0, status = -1;
+    pid_t child;
+
+    for (char *word = strtok(command, " \n"); word != NULL && count < 7; word = strtok(NULL, " \n"))
+        words[count++] = word;
+    if (count == 0)
+        return;
+    child = fork();
+    if (child == 0) {
+        execv(words[0], words);
+        _exit(127);
+    }
+    must(child > 0 && waitpid(child, &status, 0) == child, words[0]);
+    check(status == 0, "%s: status %#x", words[0], (unsigned)status);
+}
+
+/* Runs what /programs names, one command a line. */
+static void run_programs(void)
+{
+    FILE *list = fopen("/programs", "re");
+    char command[200];
+
+    if (list == NULL)
+        return;
+    make_wire();
+    while (fgets(command, sizeof command, list) != NULL)
+        run_program(command);
+    fclose(list);
 }
 
 /* Handles and frames */
@@ -382,26 +477,44 @@ static void check_unicast(void)
     pktring_close(tx);
 }
 
+/* A 32-bit program on a 64-bit kernel. */
+static void check_width(void)
+{
+    pktring_t *handle = open_handle("lo", PKTRING_V1);
+    int code = pktring_activate(handle);
+
+    check(code == -EOPNOTSUPP && strstr(pktring_geterr(handle), "32-bit") != NULL, "V1 of 64 bits: %s",
+          pktring_geterr(handle));
+    pktring_close(handle);
+}
+
 int main(void)
 {
+    uint32_t first;
+
     mkdir("/proc", 0755), mkdir("/sys", 0755), mkdir("/dev", 0755);
     must(mount("proc", "/proc", "proc", 0, NULL) == 0, "/proc");
     must(mount("sysfs", "/sys", "sysfs", 0, NULL) == 0, "/sys");
     setvbuf(stdout, NULL, _IOLBF, 0);
     uname(&kernel);
-    printf("Linux %s, %s\n", kernel.release, kernel.version);
+    printf("Linux %s, %s, %s, pages of %ld bytes, pointers of %zu\n", kernel.release, kernel.version,
+           kernel.machine, sysconf(_SC_PAGESIZE), sizeof(void *));
     load_modules();
-    must(bring_up("lo"), "lo");
+    must(bring_up("lo", 200), "lo");
+    first = test_first_version();
+    if (first != PKTRING_V1)
+        check_width();
     check_age();
     check_segments();
-    for (uint32_t version = PKTRING_V1; version <= PKTRING_V3; version++)
+    for (uint32_t version = first; version <= PKTRING_V3; version++)
         check_rings(version);
-    if (bring_up("eth0") && bring_up("eth1"))
+    run_programs();
+    if (bring_up("eth0", 200) && bring_up("eth1", 200))
         check_unicast();
-    for (uint32_t version = PKTRING_V1; version <= PKTRING_V3; version++)
-        if (bring_up("eth0") && bring_up("eth1"))
+    for (uint32_t version = first; version <= PKTRING_V3; version++)
+        if (bring_up("eth0", 200) && bring_up("eth1", 200))
             check_stamps(version);
-        else if (version == PKTRING_V1)
+        else if (version == first)
             printf("skipped: unicast and hardware timestamps: there is no network card\n");
     printf("vm: %d passed, %d failed\n", passed, failed);
     end();
