@@ -7,9 +7,17 @@ use super::rx::{
 };
 use crate::frame::{Block, Frame};
 use crate::ring::map::prefetch;
-use crate::ring::map::walk::{FRAMES_AHEAD, LINE, SWEEP_AHEAD, SWEEP_MEAN, SWEEP_STEP};
+use crate::ring::map::walk::{LINE, SWEEP_AHEAD, SWEEP_STEP};
 use crate::sys::layout::{v3, SLL_LEN};
 use std::os::raw::{c_int, c_void};
+
+/// Mean bytes of a frame up to which all lines are asked for. Scouts, which do better from 320 bytes
+/// on, would take a call of the library, and compilers then keep the iterator in memory.
+const SWEEP_MEAN: u32 = 1024;
+
+/// Of larger frames the first lines of the one so many ahead are asked for, as if all were as large
+/// as the present one.
+const FRAMES_AHEAD: usize = 8;
 
 const LENGTH: u64 = (v3::SLL + SLL_LEN) as u64;
 

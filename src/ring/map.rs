@@ -3,6 +3,7 @@
 //! The memory is shared with the kernel, so no reference is formed over it: fields are read
 //! one by one, each exactly once, and what has been read is checked before it is used.
 
+mod scouts;
 pub(crate) mod walk;
 
 use crate::error::Error;
@@ -213,6 +214,13 @@ impl View {
         let p = self.pointer(at, 4)?;
         // SAFETY: four bytes at p lie inside the mapping.
         Some(unsafe { p.as_ptr().cast::<u32>().read_unaligned() })
+    }
+
+    /// Reads the 16-bit word at `at`.
+    pub fn u16(&self, at: usize) -> Option<u16> {
+        let p = self.pointer(at, 2)?;
+        // SAFETY: two bytes at p lie inside the mapping.
+        Some(unsafe { p.as_ptr().cast::<u16>().read_unaligned() })
     }
 
     /// Reads the byte at `at`.

@@ -119,10 +119,11 @@ impl Receiver {
         self.blocks.next_before(end, out, counters)
     }
 
-    /// [`Receiver::next_plain`] for V2 rings.
+    /// [`Receiver::next_plain`] for V2 rings, and for V3 blocks of large frames.
     #[inline(always)]
     pub fn next_common(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> bool {
         match &mut self.kind {
+            Kind::V3 => self.blocks.next_scouted(out, counters),
             Kind::V2(ring) => ring.next_plain(out, counters),
             _ => false,
         }

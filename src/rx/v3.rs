@@ -111,6 +111,12 @@ impl BlockRing {
         self.next_before(self.plain_end, out, counters)
     }
 
+    /// The same where frames are large, every few of which there is somebody to look ahead.
+    #[inline(always)]
+    pub fn next_scouted(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> bool {
+        counters.next.get() < self.plain_end && self.walk.scout() && self.next_plain(out, counters)
+    }
+
     /// The same for a caller who has looked at [`BlockRing::plain_end`], which `end` is not beyond.
     #[inline(always)]
     pub fn next_before(
@@ -216,7 +222,7 @@ impl BlockRing {
                 .min(self.block_size as u32 / LEAST_FRAME + 1);
             self.hold(index, count, counters);
             self.walk.set_offset(header.first_pkt as usize);
-            self.walk.expect_frames_of(header.len / count);
+            self.walk.expect(header.len, count);
             if self.recheck.is_some() {
                 self.recheck_block(counters);
             }

@@ -54,7 +54,7 @@ static struct pktring_block fill(uint8_t *memory, uint32_t longest)
         header = (struct tpacket3_hdr *)(memory + at);
         memset(header, 0, HEADER);
         header->tp_next_offset = taken;
-        header->tp_sec = 1700000000 + block.frame_count;
+        header->tp_sec = 1700000000 + block.frame_count / 64;
         header->tp_nsec = number_below(1000000000);
         header->tp_snaplen = length;
         header->tp_len = length + number_below(9);
@@ -65,6 +65,7 @@ static struct pktring_block fill(uint8_t *memory, uint32_t longest)
             header->tp_status |= TP_STATUS_TS_SOFTWARE;
         header->tp_mac = MAC;
         header->tp_net = MAC + 14;
+        ((struct sockaddr_ll *)(memory + at + 48))->sll_family = AF_PACKET;
         header->hv1.tp_rxhash = number_below(UINT32_MAX);
         header->hv1.tp_vlan_tci = number_below(1 << 16);
         header->hv1.tp_vlan_tpid = 0x8100;

@@ -1,5 +1,6 @@
 //! Walking the frames of one V3 block: the few instructions that every frame costs.
 
+use super::scouts::Scouts;
 use super::{prefetch, View};
 use crate::frame::Frame;
 use crate::sys::layout::{v3, SLL_LEN};
@@ -15,10 +16,8 @@ pub(crate) const SWEEP_AHEAD: usize = 2048;
 pub(crate) const SWEEP_STEP: usize = 1024;
 
 /// Mean bytes of a frame up to which that pays. Of larger ones most of what is fetched would be
-/// payload that nobody may read. There the first lines of a frame are asked for that lies so many
-/// frames ahead, as if all were as large as the present one.
-pub(crate) const SWEEP_MEAN: u32 = 1024;
-pub(crate) const FRAMES_AHEAD: usize = 8;
+/// payload that nobody may read: there it is [`Scouts`] that look ahead.
+const SWEEP_MEAN: u32 = 320;
 
 pub(crate) const LINE: usize = 64;
 
@@ -39,8 +38,9 @@ pub struct Walk {
     last: u64,
     /// Cache lines before this address have been asked for.
     swept: u64,
-    /// Asks for single frames ahead instead.
-    predicts: bool,
+    /// Whether that is how to look ahead; else the scouts do.
+    sweeps: bool,
+    scouts: Scouts,
     /// The offset that led to no frame.
     astray: usize,
     pub block: View,
@@ -57,7 +57,8 @@ impl Walk {
             stop: 0,
             last: 0,
             swept: 0,
-            predicts: false,
+            sweeps: true,
+            scouts: Scouts::default(),
             astray: 0,
             block: ring,
         }
@@ -96,22 +97,27 @@ impl Walk {
         }
     }
 
-    /// Chooses what to ask for ahead of the reader, by the mean size of the frames.
-    pub fn expect_frames_of(&mut self, mean: u32) {
-        self.predicts = mean > SWEEP_MEAN;
+    /// Chooses how to look ahead in a block with `count` frames in `length` bytes.
+    pub fn expect(&mut self, length: u32, count: u32) {
+        let mean = length / count;
+        self.sweeps = mean <= SWEEP_MEAN;
+        self.scouts = Scouts::new(length, mean);
     }
 
-    /// Asks for cache lines ahead of the reader, who comes to `at` and was `step` bytes before.
-    #[inline(always)]
-    fn read_ahead(&mut self, at: u64, step: u32) {
-        if self.predicts {
-            let header =
-                (at as usize - v3::SLL).wrapping_add((step as usize).wrapping_mul(FRAMES_AHEAD));
-            prefetch(header as *const u8);
-            prefetch(header.wrapping_add(LINE) as *const u8);
-            self.stop = at;
-            return;
+    /// Has the scouts go on, where there are any. [`Walk::take`] says no until then.
+    pub fn scout(&mut self) -> bool {
+        let scouts = !self.sweeps && self.at != nowhere();
+        if scouts {
+            let (block, offset) = (&self.block, self.offset());
+            let pace = self.scouts.go_on(block, offset, |at| block.prefetch(at));
+            self.stop = self.last.min(address(self.at).saturating_add(pace as u64));
         }
+        scouts
+    }
+
+    /// Asks for cache lines ahead of the reader, who comes to `at`.
+    #[inline(always)]
+    fn sweep(&mut self, at: u64) {
         let from = self.swept.max(at);
         for line in 0..SWEEP_STEP / LINE {
             prefetch((from as usize + line * LINE) as *const u8);
@@ -122,8 +128,8 @@ impl Walk {
 
     /// Reads the next frame into `out` and goes on to the one behind it, if nothing about it is
     /// out of the ordinary: it carries the USER bit, its data lies before the next header, and
-    /// that one inside of the block. Otherwise says no and stays; what `out` holds then is of no
-    /// meaning.
+    /// that one inside of the block and not where the scouts want to be called. Otherwise says no
+    /// and stays; what `out` holds then is of no meaning.
     ///
     /// Returns the captured length.
     #[inline(always)]
@@ -139,10 +145,10 @@ impl Walk {
             let next = header.add(v3::NEXT).cast::<u32>().read_unaligned();
             let behind = at.wrapping_add(next as usize);
             if address(behind) > self.stop || wrapped(at, behind) {
-                if address(behind) > self.last || wrapped(at, behind) {
+                if address(behind) > self.last || wrapped(at, behind) || !self.sweeps {
                     return None;
                 }
-                self.read_ahead(address(behind), next);
+                self.sweep(address(behind));
             }
             let middle = std::ptr::addr_of_mut!((*out).caplen).cast::<u8>();
             std::ptr::copy_nonoverlapping(header.add(v3::SNAPLEN), middle, crate::frame::COPIED);
