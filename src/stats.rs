@@ -108,6 +108,18 @@ impl ReleasePoint {
         self.plain.set(HOLDS);
     }
 
+    /// [`ReleasePoint::get`] for rings that never let it pass.
+    #[inline(always)]
+    pub fn point(&self) -> u64 {
+        self.point.get()
+    }
+
+    /// [`ReleasePoint::set`] for rings that never let it pass.
+    #[inline(always)]
+    pub fn set_point(&self, number: u64) {
+        self.point.set(number);
+    }
+
     /// Has [`ReleasePoint::pass`] move it from now on, until it is set again.
     pub fn let_pass(&self) {
         self.plain.set(self.get().wrapping_add(1));

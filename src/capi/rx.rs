@@ -89,6 +89,24 @@ unsafe extern "C" fn next_common(handle: *mut Handle, frame: *mut Frame) -> c_in
         }
     }
     // SAFETY: passed on as they came.
+    unsafe { next_scouted(handle, frame) }
+}
+
+/// And blocks of large frames, where this is every few of them.
+#[inline(never)]
+unsafe extern "C" fn next_scouted(handle: *mut Handle, frame: *mut Frame) -> c_int {
+    if both(handle, frame) {
+        // SAFETY: as in pktring_next_frame().
+        let taken = unsafe {
+            let frame = &mut *frame.cast::<MaybeUninit<Frame>>();
+            let rx = (*handle).rx();
+            rx.receiver.next_scouted(frame, &(*handle).rx_counters)
+        };
+        if taken {
+            return 1;
+        }
+    }
+    // SAFETY: passed on as they came.
     unsafe { next_frame(handle, frame) }
 }
 

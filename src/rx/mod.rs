@@ -119,14 +119,19 @@ impl Receiver {
         self.blocks.next_before(end, out, counters)
     }
 
-    /// [`Receiver::next_plain`] for V2 rings, and for V3 blocks of large frames.
+    /// [`Receiver::next_plain`] for V2 rings.
     #[inline(always)]
     pub fn next_common(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> bool {
         match &mut self.kind {
-            Kind::V3 => self.blocks.next_scouted(out, counters),
             Kind::V2(ring) => ring.next_plain(out, counters),
             _ => false,
         }
+    }
+
+    /// [`Receiver::next_plain`] for blocks of large frames.
+    #[inline(always)]
+    pub fn next_scouted(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> bool {
+        self.blocks.next_scouted(out, counters)
     }
 
     /// Takes the next frame. `out` is written for [`Step::Ready`] only.
@@ -151,7 +156,7 @@ impl Receiver {
 
     #[inline(never)]
     fn take_longer(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> Step {
-        match self.next_common(out, counters) {
+        match self.next_common(out, counters) || self.next_scouted(out, counters) {
             true => Step::Ready,
             false => self.next(out, counters),
         }

@@ -270,7 +270,7 @@ impl<F: Format> SlotRing<F> {
     pub fn next_plain(&mut self, out: &mut MaybeUninit<Frame>, counters: &RxCounters) -> bool {
         let (at, number) = (self.reader.at, counters.next.get());
         // No further look: that may pass over frames which an earlier filter let in.
-        if number.wrapping_sub(counters.release.get()) >= u64::from(self.room) {
+        if number.wrapping_sub(counters.release.point()) >= u64::from(self.room) {
             return false;
         }
         let caplen = match self.status() {
@@ -292,13 +292,13 @@ impl<F: Format> SlotRing<F> {
     /// Otherwise changes nothing, and [`SlotRing::release`] finds out.
     #[inline(always)]
     pub fn release_plain(&mut self, number: u64, counters: &RxCounters) -> bool {
-        let oldest = number == counters.release.get() && number != counters.next.get();
+        let oldest = number == counters.release.point() && number != counters.next.get();
         if !oldest || counters.gone.get() != 0 {
             return false;
         }
         let at = self.releaser.at;
         self.advance_releaser();
-        counters.release.set(number.wrapping_add(1));
+        counters.release.set_point(number.wrapping_add(1));
         F::Status::store(&self.ring, at, libc::TP_STATUS_KERNEL)
     }
 
