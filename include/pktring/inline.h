@@ -112,6 +112,8 @@ enum pktring_layout_ {
     /* struct sockaddr_ll follows the header. */
     PKTRING_V3_ADDR_ = 48,
     PKTRING_V3_LENGTH_ = 68,
+    /* What every reader needs ends about there: headers and the first bytes of data. */
+    PKTRING_V3_READ_ = 90,
     /* TP_STATUS_USER: the kernel has filled the frame in. */
     PKTRING_V3_USER_ = 1,
 
@@ -190,6 +192,7 @@ PKTRING_INLINE_ int pktring_iter_advance_(struct pktring_iter *it)
         lines = pktring_bytes_(it->at + it->step * PKTRING_FRAMES_AHEAD_);
         PKTRING_PREFETCH_(lines);
         PKTRING_PREFETCH_(lines + 64);
+        PKTRING_PREFETCH_(lines + PKTRING_V3_READ_);
         return 0;
     }
     if (it->swept < it->at)

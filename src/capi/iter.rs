@@ -7,7 +7,7 @@ use super::rx::{
 };
 use crate::frame::{Block, Frame};
 use crate::ring::map::prefetch;
-use crate::ring::map::walk::{LINE, SWEEP_AHEAD, SWEEP_STEP};
+use crate::ring::map::walk::{LINE, READ, SWEEP_AHEAD, SWEEP_STEP};
 use crate::sys::layout::{v3, SLL_LEN};
 use std::os::raw::{c_int, c_void};
 
@@ -88,6 +88,7 @@ impl Iter {
             let header = self.at.wrapping_add(ahead) as usize;
             prefetch(header as *const u8);
             prefetch(header.wrapping_add(LINE) as *const u8);
+            prefetch(header.wrapping_add(READ) as *const u8);
             return true;
         }
         self.swept = self.swept.max(self.at);

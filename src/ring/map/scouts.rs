@@ -12,8 +12,9 @@
 
 #![forbid(unsafe_code)]
 
+use super::walk::{LINE, READ};
 use super::View;
-use crate::sys::layout::{v3, SLL_LEN};
+use crate::sys::layout::v3;
 
 /// Scouts under way at once: as many misses as it takes to hide one behind the others.
 const SCOUTS: usize = 12;
@@ -27,10 +28,8 @@ const ZONE: usize = 2048;
 /// Bytes of that to ask for beforehand. Most find a frame there.
 const NEAR_ZONE: usize = 512;
 
-const LINE: usize = 64;
-
-/// What every reader needs of a frame: headers, and the first bytes of its data.
-const LINES: [usize; 3] = [0, LINE, v3::SLL + SLL_LEN + 22];
+/// The lines that every reader needs of a frame.
+const LINES: [usize; 3] = [0, LINE, READ];
 
 /// The scouts ahead of one reader.
 #[derive(Default)]

@@ -21,6 +21,9 @@ const SWEEP_MEAN: u32 = 320;
 
 pub(crate) const LINE: usize = 64;
 
+/// What every reader needs of a frame ends about there: headers and the first bytes of data.
+pub(crate) const READ: usize = HEADERS + 22;
+
 /// Bytes of a frame that has no data.
 const HEADERS: usize = v3::SLL + SLL_LEN;
 
