@@ -166,8 +166,13 @@ impl Bench {
     fn read(&self, frame: &Frame) -> u64 {
         assert_eq!(frame.caplen as usize, DATA);
         let at = self.view.offset_of(frame.data);
-        let word = |at| u64::from(self.view.u32(at).unwrap());
-        let number = |at| word(at) | word(at + 4) << 32;
+        let word = |at| self.view.u32(at).unwrap().to_ne_bytes();
+        let number = |at| {
+            let mut bytes = [0; 8];
+            bytes[..4].copy_from_slice(&word(at));
+            bytes[4..].copy_from_slice(&word(at + 4));
+            u64::from_ne_bytes(bytes)
+        };
         assert_eq!(number(at), number(at + 8));
         number(at)
     }
