@@ -528,27 +528,32 @@ fn a_corrupt_v3_header_costs_the_rest_of_its_block_and_no_more() {
             &[],
         ),
         ("first offset huge", block::FIRST_PKT, &huge, &[]),
-        ("first offset odd", block::FIRST_PKT, &[49, 0, 0, 0], &[]),
+        (
+            "first offset odd",
+            block::FIRST_PKT,
+            &49u32.to_ne_bytes(),
+            &[],
+        ),
         (
             "first offset near the end",
             block::FIRST_PKT,
-            &[0xf0, 1, 0, 0],
+            &0x1f0u32.to_ne_bytes(),
             &[],
         ),
         ("next of the first is 0", first + v3::NEXT, &[0; 4], &[]),
         (
             "next points into the header",
             first + v3::NEXT,
-            &[8, 0, 0, 0],
+            &8u32.to_ne_bytes(),
             &[],
         ),
         (
             "next points into the data",
             first + v3::NEXT,
-            &[96, 0, 0, 0],
+            &96u32.to_ne_bytes(),
             &[],
         ),
-        ("next is odd", first + v3::NEXT, &[105, 0, 0, 0], &[1]),
+        ("next is odd", first + v3::NEXT, &105u32.to_ne_bytes(), &[1]),
         ("next is beyond the block", first + v3::NEXT, &outside, &[1]),
         ("next is huge", first + v3::NEXT, &huge, &[1]),
         (
@@ -567,7 +572,7 @@ fn a_corrupt_v3_header_costs_the_rest_of_its_block_and_no_more() {
         (
             "snaplen over the next frame",
             second + v3::SNAPLEN,
-            &[23, 0, 0, 0],
+            &23u32.to_ne_bytes(),
             &[1],
         ),
     ];
@@ -676,9 +681,9 @@ fn a_corrupt_slot_costs_its_frame_and_no_more() {
         let huge: &[u8] = &u32::MAX.to_ne_bytes();
         // 66 and 94 are 160, the size of a slot.
         let cases: [(&str, usize, &[u8]); 4] = [
-            ("snaplen one beyond the slot", snaplen, &[95, 0, 0, 0]),
+            ("snaplen one beyond the slot", snaplen, &95u32.to_ne_bytes()),
             ("snaplen huge", snaplen, huge),
-            ("mac beyond the slot", mac, &[145, 0]),
+            ("mac beyond the slot", mac, &145u16.to_ne_bytes()),
             ("mac huge", mac, &[0xff, 0xff]),
         ];
         for (what, at, value) in cases {
@@ -696,7 +701,7 @@ fn a_corrupt_slot_costs_its_frame_and_no_more() {
         // At the limit it is a frame like any other, if not one of ours.
         let mut bench = Bench::new(version, 6);
         bench.write_slot(0, 1);
-        assert!(bench.view.write(snaplen, &[94, 0, 0, 0]));
+        assert!(bench.view.write(snaplen, &94u32.to_ne_bytes()));
         bench.set_status(0, TP_STATUS_USER);
         assert_eq!(bench.next().unwrap().caplen, 94);
     }
