@@ -66,8 +66,8 @@ pub fn parts(
 }
 
 /// Sends `frames` in order through a socket that has no transmit ring, with a system call of
-/// `batch` for as many as it takes. The result is how many were sent; less than all when one was refused, and the
-/// error when that was the first.
+/// `batch` for as many as it takes. The result is how many were sent; less than all when one was
+/// refused, and the error when that was the first.
 pub fn batch(
     batch: &mut Batch,
     socket: &PacketSocket,
