@@ -5,7 +5,8 @@ use super::handle::Handle;
 use super::wall;
 use crate::error::Error;
 use crate::frame::Frame;
-use crate::rx::Step;
+use crate::rx::{Receiver, Step};
+use crate::stats::RxCounters;
 use std::mem::MaybeUninit;
 use std::os::raw::c_int;
 
@@ -54,20 +55,9 @@ pub const PKTRING_STATUS_TS_RAW_HARDWARE: u32 = 1 << 31;
 /// cbindgen:prefix=PKTRING_HOT_
 #[no_mangle]
 pub unsafe extern "C" fn pktring_next_frame(handle: *mut Handle, frame: *mut Frame) -> c_int {
-    if both(handle, frame) {
-        // SAFETY: neither is NULL, so by the caller's promise a handle and room for one descriptor,
-        // which is written and not read; the calling thread is the one that receives. In a
-        // forked child the handle is all zero, which is a ring without a frame to take.
-        let taken = unsafe {
-            let frame = &mut *frame.cast::<MaybeUninit<Frame>>();
-            (*handle)
-                .rx()
-                .receiver
-                .next_plain(frame, &(*handle).rx_counters)
-        };
-        if taken {
-            return 1;
-        }
+    // SAFETY: as the caller promises of both.
+    if unsafe { taken(handle, frame, Receiver::next_plain) } {
+        return 1;
     }
     // SAFETY: passed on as they came.
     unsafe { next_common(handle, frame) }
@@ -77,16 +67,9 @@ pub unsafe extern "C" fn pktring_next_frame(handle: *mut Handle, frame: *mut Fra
 /// it is jumped to rather than called.
 #[inline(never)]
 unsafe extern "C" fn next_common(handle: *mut Handle, frame: *mut Frame) -> c_int {
-    if both(handle, frame) {
-        // SAFETY: as in pktring_next_frame().
-        let taken = unsafe {
-            let frame = &mut *frame.cast::<MaybeUninit<Frame>>();
-            let rx = (*handle).rx();
-            rx.receiver.next_common(frame, &(*handle).rx_counters)
-        };
-        if taken {
-            return 1;
-        }
+    // SAFETY: passed on as they came.
+    if unsafe { taken(handle, frame, Receiver::next_common) } {
+        return 1;
     }
     // SAFETY: passed on as they came.
     unsafe { next_scouted(handle, frame) }
@@ -95,19 +78,36 @@ unsafe extern "C" fn next_common(handle: *mut Handle, frame: *mut Frame) -> c_in
 /// And blocks of large frames, where this is every few of them.
 #[inline(never)]
 unsafe extern "C" fn next_scouted(handle: *mut Handle, frame: *mut Frame) -> c_int {
-    if both(handle, frame) {
-        // SAFETY: as in pktring_next_frame().
-        let taken = unsafe {
-            let frame = &mut *frame.cast::<MaybeUninit<Frame>>();
-            let rx = (*handle).rx();
-            rx.receiver.next_scouted(frame, &(*handle).rx_counters)
-        };
-        if taken {
-            return 1;
-        }
+    // SAFETY: passed on as they came.
+    if unsafe { taken(handle, frame, Receiver::next_scouted) } {
+        return 1;
     }
     // SAFETY: passed on as they came.
     unsafe { next_frame(handle, frame) }
+}
+
+/// Whether `take` has taken a frame.
+///
+/// # Safety
+/// The caller passes NULL or a handle, and NULL or room for a descriptor, and is the one that
+/// receives.
+#[inline(always)]
+unsafe fn taken(
+    handle: *mut Handle,
+    frame: *mut Frame,
+    take: impl FnOnce(&mut Receiver, &mut MaybeUninit<Frame>, &RxCounters) -> bool,
+) -> bool {
+    if !both(handle, frame) {
+        return false;
+    }
+    // SAFETY: neither is NULL, so by the caller's promise a handle and room for one descriptor,
+    // which is written and not read; the calling thread is the one that receives. In a forked
+    // child the handle is all zero, which is a ring without a frame to take.
+    unsafe {
+        let frame = &mut *frame.cast::<MaybeUninit<Frame>>();
+        let receiver = &mut (*handle).rx().receiver;
+        take(receiver, frame, &(*handle).rx_counters)
+    }
 }
 
 /// All of pktring_next_frame() but the common cases.
