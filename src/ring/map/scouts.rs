@@ -38,7 +38,7 @@ pub struct Scouts {
     end: u32,
     /// Mean bytes of a frame.
     mean: u32,
-    /// The first segment that no scout was sent to; 0: they have not set out.
+    /// The first segment that no scout was sent to.
     front: u32,
     /// Bytes of a segment, as a power of two.
     shift: u32,
@@ -51,12 +51,18 @@ pub struct Scouts {
 }
 
 impl Scouts {
-    /// Scouts for a block with frames in `end` bytes, of `mean` bytes each.
-    pub fn new(end: u32, mean: u32) -> Scouts {
+    /// Scouts for a block with frames in `end` bytes, of `mean` bytes each, the first of which has
+    /// `first`.
+    pub fn new(end: u32, mean: u32, first: u32) -> Scouts {
+        let alike = first.max(mean) - first.min(mean) <= mean / 32;
+        let segment = (mean as usize).clamp(LINE, ZONE) * SEGMENT;
         Scouts {
             end,
             mean,
-            ..Scouts::default()
+            front: 1,
+            shift: segment.next_power_of_two().trailing_zeros(),
+            foresees: alike || mean as usize > ZONE,
+            at: [0; SCOUTS],
         }
     }
 
@@ -64,11 +70,8 @@ impl Scouts {
     /// `ask` bring closer the cache lines at offsets. Returns how many bytes further the reader is to
     /// call again.
     pub fn go_on(&mut self, block: &View, reader: usize, mut ask: impl FnMut(usize)) -> usize {
-        let length = block.u32(reader.wrapping_add(v3::NEXT)).unwrap_or(0) as usize;
-        if self.front == 0 {
-            self.set_out(length);
-        }
         if self.foresees {
+            let length = block.u32(reader.wrapping_add(v3::NEXT)).unwrap_or(0) as usize;
             for ahead in SCOUTS..2 * SCOUTS {
                 ask_for_frame(reader.wrapping_add(length.wrapping_mul(ahead)), &mut ask);
             }
@@ -103,17 +106,6 @@ impl Scouts {
     /// Where the first segment starts that no scout was sent to.
     fn segment(&self) -> usize {
         (self.front as usize) << self.shift
-    }
-
-    /// Chooses how to look ahead in a block whose first frame has `first` bytes.
-    fn set_out(&mut self, first: usize) {
-        let mean = self.mean as usize;
-        let alike = first.max(mean) - first.min(mean) <= mean / 32;
-        self.foresees = alike || mean > ZONE;
-        self.shift = (mean.clamp(LINE, ZONE) * SEGMENT)
-            .next_power_of_two()
-            .trailing_zeros();
-        self.front = 1;
     }
 }
 
@@ -152,17 +144,16 @@ fn ask_for_frame(at: usize, ask: &mut impl FnMut(usize)) {
 mod tests {
     use super::*;
     use crate::ring::map::Mapping;
+    use crate::rx_tests::mixed;
     use std::collections::HashSet;
 
     const BLOCK: usize = 1 << 20;
     const FIRST: usize = 48;
     const SECOND: u32 = 1_700_000_000;
 
-    fn random(seed: &mut u64) -> u64 {
-        *seed = seed
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        *seed >> 33
+    fn random(seed: &mut u64) -> usize {
+        *seed += 1;
+        mixed(*seed) as usize
     }
 
     /// A block filled with frames of the sizes that `size` says, and the offsets of their headers.
@@ -185,7 +176,9 @@ mod tests {
 
     /// How many of the frames had been asked for when the reader came to them.
     fn foreseen(block: &View, headers: &[usize]) -> usize {
-        let mut scouts = Scouts::new(BLOCK as u32, (BLOCK / headers.len()) as u32);
+        let mean = (BLOCK / headers.len()) as u32;
+        let first = block.u32(headers[0] + v3::NEXT).unwrap();
+        let mut scouts = Scouts::new(BLOCK as u32, mean, first);
         let (mut asked, mut due, mut foreseen) = (HashSet::new(), 0, 0);
         for &at in headers {
             foreseen += usize::from(asked.contains(&at));
@@ -204,7 +197,7 @@ mod tests {
         let mut seed = 1;
         let imix = [60, 60, 60, 60, 60, 60, 60, 576, 576, 576, 576, 1514];
         for sizes in [&imix[..], &[60, 1514], &[300, 500, 800], &[1514, 1514, 60]] {
-            let (block, headers) = filled(|| sizes[random(&mut seed) as usize % sizes.len()]);
+            let (block, headers) = filled(|| sizes[random(&mut seed) % sizes.len()]);
             let found = foreseen(&block, &headers);
             assert!(
                 found * 10 > headers.len() * 9,
@@ -231,15 +224,17 @@ mod tests {
     fn contents_that_make_no_sense_lead_to_nothing_worse_than_a_wrong_guess() {
         let mut seed = 1;
         for round in 0..42 {
-            let (block, headers) = filled(|| 60 + 16 * (random(&mut seed) as usize % 80));
+            let (block, headers) = filled(|| 60 + 16 * (random(&mut seed) % 80));
             for _ in 0..100 {
-                let at = headers[random(&mut seed) as usize % headers.len()];
+                let at = headers[random(&mut seed) % headers.len()];
                 let wrong = [0, 1, 8, SECOND, BLOCK as u32, i32::MAX as u32, u32::MAX];
-                let value = wrong[random(&mut seed) as usize % wrong.len()];
-                block.set_u32(at + 4 * (random(&mut seed) as usize % 17), value);
+                let value = wrong[random(&mut seed) % wrong.len()];
+                block.set_u32(at + 4 * (random(&mut seed) % 17), value);
             }
             let mean = [0, 1, 321, 450, 2048, 4096, u32::MAX][round % 7];
-            let mut scouts = Scouts::new([BLOCK as u32, u32::MAX][round % 2], mean);
+            let end = [BLOCK as u32, u32::MAX][round % 2];
+            let first = block.u32(headers[0] + v3::NEXT).unwrap();
+            let mut scouts = Scouts::new(end, mean, first);
             for &at in &headers {
                 scouts.go_on(&block, at, |_| {});
             }

@@ -104,7 +104,10 @@ impl Walk {
     pub fn expect(&mut self, length: u32, count: u32) {
         let mean = length / count;
         self.sweeps = mean <= SWEEP_MEAN;
-        self.scouts = Scouts::new(length, mean);
+        if !self.sweeps {
+            let first = self.block.u32(self.offset().wrapping_add(v3::NEXT));
+            self.scouts = Scouts::new(length, mean, first.unwrap_or(0));
+        }
     }
 
     /// Has the scouts go on, where there are any. [`Walk::take`] says no until then.
@@ -147,11 +150,12 @@ impl Walk {
             let header = at.sub(v3::SLL);
             let next = header.add(v3::NEXT).cast::<u32>().read_unaligned();
             let behind = at.wrapping_add(next as usize);
-            if address(behind) > self.stop || wrapped(at, behind) {
-                if address(behind) > self.last || wrapped(at, behind) || !self.sweeps {
+            let place = reached(at, behind);
+            if place > self.stop {
+                if place > self.last || !self.sweeps {
                     return None;
                 }
-                self.sweep(address(behind));
+                self.sweep(place);
             }
             let middle = std::ptr::addr_of_mut!((*out).caplen).cast::<u8>();
             std::ptr::copy_nonoverlapping(header.add(v3::SNAPLEN), middle, crate::frame::COPIED);
@@ -184,11 +188,14 @@ fn nowhere() -> *const u8 {
     NOWHERE[v3::SLL..].as_ptr()
 }
 
-/// Whether an offset of 32 bits led from `at` beyond the end of all memory, as it can where
-/// addresses have no more than that.
+/// The address of `behind`; one that is beyond every other where an offset of 32 bits led from `at`
+/// past the end of all memory, as it can where addresses have no more than that.
 #[inline(always)]
-fn wrapped(at: *const u8, behind: *const u8) -> bool {
-    cfg!(target_pointer_width = "32") && behind < at
+fn reached(at: *const u8, behind: *const u8) -> u64 {
+    match cfg!(target_pointer_width = "32") && behind < at {
+        true => u64::MAX,
+        false => address(behind),
+    }
 }
 
 /// The address of `at`, to be added to without running over.
